@@ -1,0 +1,246 @@
+"""From thermal values to brightness in [0, 1], without flicker.
+
+Scaling each frame by its own minimum and maximum makes the whole picture go dark the moment a
+hot object enters. Here the range comes from robust percentiles, and the map from value to
+brightness moves slowly towards the one that the present frame asks for.
+
+Smoothed are gain and offset of that map, not the two ends of the range. A pixel of constant
+temperature then moves exponentially from its old brightness to its new one, so in one frame
+interval ``dt`` its brightness changes by at most ``1 - exp(-dt / time_constant)``, however hot
+the object is that came in. (The ends of the range, smoothed themselves, give no such bound: an
+object of 20 times the scene's span takes over a third of the contrast away in one frame at 30 Hz.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..errors import ImageError, SettingsError
+from ..frame import Frame, Unit
+from ..settings import Settings, setting
+from .colour import luma, packed
+
+__all__ = ["ThermalNormaliser", "ThermalSettings"]
+
+_GREY_TOLERANCE = 3  # levels; what JPEG and video coding do to the channels of a grey image
+_SAMPLES = 20_000  # enough for a percentile's error to stay far below the noise, a fraction of the time
+_SMALLEST_SPAN = {Unit.COUNTS: 64.0, Unit.KELVIN: 2.0}
+
+
+@dataclass(frozen=True)
+class ThermalSettings(Settings):
+    """How thermal values become brightness."""
+
+    mode: str = setting(
+        "auto",
+        "Source of the range: percentile follows the scene, fixed uses fixed_low and fixed_high, passthrough "
+        "scales the pixel type's full range; auto is passthrough for 8-bit intensity and percentile otherwise.",
+        choices=("auto", "percentile", "fixed", "passthrough"),
+    )
+    low_percentile: float = setting(0.5, "Share of pixels that may become black.", unit="%", bounds=(0.0, 100.0))
+    high_percentile: float = setting(
+        99.5, "Share of pixels up to which brightness may not saturate.", unit="%", bounds=(0.0, 100.0)
+    )
+    fixed_low: float = setting(0.0, "Value shown black in fixed mode, in the image's own unit.")
+    fixed_high: float = setting(0.0, "Value shown white in fixed mode, in the image's own unit.")
+    time_constant_s: float = setting(
+        1.0,
+        "Time in which the range follows two thirds of a change; 0 follows at once.",
+        unit="s",
+        bounds=(0.0, 600.0),
+    )
+    reset_gap_s: float = setting(
+        5.0, "Pause in the stream after which the range is taken afresh.", unit="s", bounds=(0.0, None)
+    )
+    min_span: float = setting(
+        0.0,
+        "Smallest range in percentile mode, in the image's own unit, so that a flat scene does not turn into "
+        "noise; 0 takes 64 counts, 2 kelvin or 1/16 of full intensity.",
+        bounds=(0.0, None),
+    )
+    invert: bool = setting(False, "Show hot black instead of white.")
+
+    def check(self) -> None:
+        """Check that both ranges are ranges."""
+        if self.low_percentile >= self.high_percentile:
+            raise SettingsError(
+                "expected low_percentile below high_percentile, "
+                f"got {self.low_percentile} and {self.high_percentile}"
+            )
+        if self.mode == "fixed" and self.fixed_low >= self.fixed_high:
+            raise SettingsError(
+                "mode fixed: expected fixed_low below fixed_high, in the image's own unit, "
+                f"got {self.fixed_low} and {self.fixed_high}"
+            )
+
+
+@dataclass(frozen=True)
+class _Map:
+    """brightness = gain * value + offset, as it was at ``stamp_ns`` for values of ``unit``."""
+
+    gain: float
+    offset: float
+    stamp_ns: int
+    unit: Unit
+
+    @classmethod
+    def from_range(cls, low: float, high: float, frame: Frame) -> _Map:
+        gain = 1.0 / (high - low)
+        return cls(gain, -low * gain, frame.stamp_ns, frame.unit)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values that become 0 and 1."""
+        return -self.offset / self.gain, (1.0 - self.offset) / self.gain
+
+    def towards(self, target: _Map, weight: float) -> _Map:
+        gain = (1.0 - weight) * self.gain + weight * target.gain
+        offset = (1.0 - weight) * self.offset + weight * target.offset
+        return _Map(gain, offset, target.stamp_ns, target.unit)
+
+
+class ThermalNormaliser:
+    """Maps the frames of one thermal camera to brightness.
+
+    Its only state is the smoothed map of percentile mode. It starts afresh by itself when stamps
+    jump back, after a long pause, and when the unit of the values changes.
+
+    Args:
+        settings: Where the range comes from and how fast it moves.
+    """
+
+    def __init__(self, settings: ThermalSettings | None = None) -> None:
+        self.settings = settings or ThermalSettings()
+        self._map: _Map | None = None
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """``(low, high)``: the values shown black and white (the other way round if inverted).
+
+        None before the first frame of percentile mode and in passthrough.
+        """
+        if self.settings.mode == "fixed":
+            return self.settings.fixed_low, self.settings.fixed_high
+        return self._map.range if self._map else None
+
+    def reset(self) -> None:
+        """Forget the range, for example because another recording begins."""
+        self._map = None
+
+    def __call__(self, frame: Frame) -> np.ndarray:
+        """Return the frame's brightness, ``(H, W)`` float32 in [0, 1].
+
+        NaN and infinities mean "no reading" (REP-117): they become 0 and do not influence the
+        range. A frame without any reading is black and leaves the range alone.
+
+        Raises:
+            ImageError: A false-colour or other multi-channel image, or passthrough of kelvin.
+        """
+        pixels = _single_channel(frame.pixels)
+        if self._is_passthrough(frame):
+            brightness = _full_range(pixels, frame.unit)
+        elif self.settings.mode == "fixed":
+            brightness = _scaled(pixels, self.settings.fixed_low, self.settings.fixed_high)
+        else:
+            brightness = self._follow(frame, pixels)
+        if self.settings.invert:
+            np.subtract(1.0, brightness, out=brightness)
+        if np.issubdtype(pixels.dtype, np.floating):
+            finite = np.isfinite(pixels)
+            if not finite.all():
+                brightness[~finite] = 0.0
+        return brightness
+
+    def _is_passthrough(self, frame: Frame) -> bool:
+        if self.settings.mode == "auto":
+            return frame.pixels.dtype == np.uint8 and frame.unit is Unit.INTENSITY
+        return self.settings.mode == "passthrough"
+
+    def _follow(self, frame: Frame, pixels: np.ndarray) -> np.ndarray:
+        """Let the map follow the scene and apply it."""
+        target_range = self._scene_range(pixels, frame.unit)
+        if target_range is None:
+            return np.zeros(pixels.shape, np.float32)
+        target = _Map.from_range(*target_range, frame)
+        self._map = target if self._map is None else self._map.towards(target, self._weight(frame, self._map))
+        return _scaled(pixels, *self._map.range)
+
+    def _weight(self, frame: Frame, previous: _Map) -> float:
+        """Weight of the present frame: 1 starts afresh, else by elapsed time and so for any frame rate."""
+        elapsed_s = (frame.stamp_ns - previous.stamp_ns) * 1e-9
+        in_sequence = previous.unit is frame.unit and 0 <= elapsed_s <= self.settings.reset_gap_s
+        if not in_sequence or self.settings.time_constant_s == 0:
+            return 1.0
+        return -math.expm1(-elapsed_s / self.settings.time_constant_s)
+
+    def _scene_range(self, pixels: np.ndarray, unit: Unit) -> tuple[float, float] | None:
+        """Return the range that this frame alone asks for; None if it has no reading."""
+        readings = _readings(_sampled(pixels))
+        if readings.size == 0:
+            readings = _readings(pixels)
+        if readings.size == 0:
+            return None
+        percentiles = self.settings.low_percentile, self.settings.high_percentile
+        low, high = (float(end) for end in np.percentile(readings, percentiles))
+        missing = self._smallest_span(pixels.dtype, unit) - (high - low)
+        if missing > 0:
+            low, high = low - missing / 2, high + missing / 2
+        return low, high
+
+    def _smallest_span(self, dtype: np.dtype, unit: Unit) -> float:
+        return self.settings.min_span or _SMALLEST_SPAN.get(unit) or _full_scale(dtype) / 16
+
+
+def _sampled(pixels: np.ndarray) -> np.ndarray:
+    stride = max(1, pixels.size // _SAMPLES)
+    # Walks through all columns: one that hits some columns only would see their fixed pattern noise.
+    while math.gcd(stride, pixels.shape[1]) > 1:
+        stride += 1
+    return pixels.reshape(-1)[::stride]
+
+
+def _readings(pixels: np.ndarray) -> np.ndarray:
+    if np.issubdtype(pixels.dtype, np.floating):
+        return pixels[np.isfinite(pixels)]
+    return pixels
+
+
+def _full_scale(dtype: np.dtype) -> float:
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def _scaled(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map ``low..high`` to 0..1 and saturate."""
+    brightness = np.array(pixels, np.float32, order="C")
+    brightness -= np.float32(low)
+    brightness *= np.float32(1.0 / (high - low))
+    return np.clip(brightness, 0.0, 1.0, out=brightness)
+
+
+def _full_range(pixels: np.ndarray, unit: Unit) -> np.ndarray:
+    if unit is Unit.KELVIN:
+        raise ImageError("passthrough: kelvin have no full range to scale by; use mode percentile or fixed")
+    return luma(pixels)
+
+
+def _single_channel(pixels: np.ndarray) -> np.ndarray:
+    """Reduce a thermal image to ``(H, W)``; a coded grey image may come as three equal channels."""
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
+    if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
+        raise ImageError(f"expected a thermal image of one channel, got {pixels.dtype} of shape {pixels.shape}")
+    red, green, blue = cv2.split(packed(pixels))[:3]
+    pairs = (red, green), (green, blue), (blue, red)
+    difference = max(cv2.norm(first, second, cv2.NORM_INF) for first, second in pairs)
+    if difference > _GREY_TOLERANCE:
+        raise ImageError(
+            f"expected a grey thermal image, got colour channels up to {difference:.0f} levels apart; "
+            "a false-colour palette cannot be undone: set the camera to a grey palette or to 16-bit output"
+        )
+    return green
