@@ -1,0 +1,31 @@
+# The newcomer's door. `make help` lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: ## Fuse a synthetic recording over real ROS 2; or your own: BAG=<bag> RGB=<topic> THERMAL=<topic>
+	@$(PYTHON) tools/bootstrap.py $(VENV) demo
+	@$(RUN) -m fusion_ros.cli demo $(if $(BAG),--bag "$(BAG)") $(if $(RGB),--rgb "$(RGB)") \
+		$(if $(THERMAL),--thermal "$(THERMAL)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+test: ## The whole test suite
+	@$(PYTHON) tools/bootstrap.py $(VENV) test
+	@$(RUN) -m pytest $(ARGS)
+
+lint: ## Style and import checks
+	@$(PYTHON) tools/bootstrap.py $(VENV) test
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+bench: ## Frames per second of each engine against the plain network, in one run
+	@$(PYTHON) tools/bootstrap.py $(VENV) demo
+	@$(RUN) -m fusion_ros.cli bench $(ARGS)
+
+clean: ## Remove the environment and everything that was generated
+	rm -rf $(VENV) build install log out .pytest_cache .ruff_cache

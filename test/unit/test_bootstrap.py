@@ -1,0 +1,93 @@
+"""Setting up: who is turned away, with which sentence, and what is installed where."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def bootstrap(repository):
+    spec = importlib.util.spec_from_file_location("bootstrap", repository / "tools" / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_parses_on_interpreters_that_it_turns_away(repository):
+    ast.parse((repository / "tools" / "bootstrap.py").read_text(), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 12), (3, 14)])
+def test_supported_pythons_are_let_in(bootstrap, version):
+    assert bootstrap.unsupported(version, "") == ""
+
+
+@pytest.mark.parametrize("version", [(3, 8), (3, 9), (3, 15)])
+def test_other_pythons_get_one_line_with_a_way_out(bootstrap, version):
+    line = bootstrap.unsupported(version, "")
+    assert "\n" not in line
+    assert "{}.{}".format(*version) in line
+    assert "make PYTHON=" in line
+
+
+def test_a_distribution_may_bring_a_python_that_has_no_wheels(bootstrap):
+    assert bootstrap.unsupported((3, 15), "lyrical") == ""
+    assert bootstrap.unsupported((3, 8), "foxy") != ""
+
+
+def test_a_python_without_venv_is_told_what_to_install(bootstrap, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    assert "apt install python3-venv" in bootstrap.missing_venv()
+
+
+def test_a_sourced_distribution_is_used_instead_of_the_wheels(bootstrap):
+    plain = [name.rsplit("/", 1)[-1] for name in bootstrap.requirement_files("test", "")]
+    sourced = [name.rsplit("/", 1)[-1] for name in bootstrap.requirement_files("test", "jazzy")]
+    assert plain == ["runtime.txt", "ros-jazzy.txt", "test.txt"]
+    assert sourced == ["runtime.txt", "test.txt"]
+
+
+def test_a_sourced_distribution_keeps_its_numpy_and_opencv(bootstrap, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)
+    (tmp_path / "venv").mkdir()
+    files = bootstrap.requirement_files("demo", "humble")
+    assert bootstrap.install(str(tmp_path / "venv"), files, "humble", str(tmp_path / "stamp"), "state") == 0
+    assert "--system-site-packages" in calls[0]
+    wanted = (tmp_path / "venv" / "requirements.txt").read_text()
+    assert "torch==" in wanted
+    assert "numpy" not in wanted
+    assert "opencv" not in wanted
+    assert "ros-" not in wanted
+
+
+def test_a_second_run_installs_nothing(bootstrap, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)
+    (tmp_path / "venv").mkdir()
+    arguments = ["bootstrap.py", str(tmp_path / "venv"), "demo"]
+    assert bootstrap.main(arguments) == 0
+    assert calls
+    calls.clear()
+    assert bootstrap.main(arguments) == 0
+    assert not calls
+
+
+def test_an_old_interpreter_gets_the_sentence_not_a_traceback(repository):
+    fake = "import sys, runpy; sys.version_info = (3, 8, 0); sys.argv = ['bootstrap.py', 'x', 'demo']; "
+    run = f"{fake}runpy.run_path({str(repository / 'tools' / 'bootstrap.py')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0
+    assert "Python 3.10 or newer is needed" in done.stderr
+
+
+def test_every_requirement_is_pinned(repository):
+    for file in (repository / "requirements").glob("*.txt"):
+        for line in file.read_text().splitlines():
+            assert line.startswith("#") or "==" in line, f"{file.name}: {line}"

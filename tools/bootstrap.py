@@ -1,0 +1,124 @@
+"""Set up ``.venv`` for a command of the Makefile; a second run finds everything in place.
+
+Needs only the standard library, and parses on Python 3.6, so that an old interpreter gets a
+sentence instead of a syntax error.
+
+Two routes:
+
+- plain Debian or Ubuntu: everything from wheels, ROS 2 Jazzy's included;
+- a sourced ROS 2 distribution (``ROS_DISTRO`` set): the distribution's own rclpy, messages, NumPy
+  and OpenCV, seen through a venv with system site packages; only the rest is installed.
+"""
+
+from __future__ import print_function
+
+import hashlib
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+REQUIREMENTS = os.path.join(ROOT, "requirements")
+OLDEST, NEWEST = (3, 10), (3, 14)
+# What a distribution brings itself; a second copy from a wheel would not fit its compiled messages.
+FROM_DISTRIBUTION = ("numpy", "opencv-python-headless", "pyyaml", "scipy")
+
+
+def main(argv):
+    """Create or complete the environment; return the exit code."""
+    if len(argv) != 3:
+        print("usage: bootstrap.py VENV GROUP (demo or test)", file=sys.stderr)
+        return 2
+    venv, group = argv[1], argv[2]
+    distribution = os.environ.get("ROS_DISTRO", "")
+    problem = unsupported(sys.version_info[:2], distribution) or missing_venv()
+    if problem:
+        print("error: " + problem, file=sys.stderr)
+        return 1
+    wanted = requirement_files(group, distribution)
+    stamp = os.path.join(venv, "installed-" + group)
+    state = fingerprint(wanted, distribution)
+    if os.path.exists(stamp) and read(stamp) == state:
+        return 0
+    return install(venv, wanted, distribution, stamp, state)
+
+
+def unsupported(version, distribution):
+    """Return one line on why this Python cannot be used, or an empty string."""
+    spelled = "{}.{}".format(*version)
+    way_out = "install one of Python 3.10 to 3.14 and say: make PYTHON=python3.12 ..."
+    if version < OLDEST:
+        return "Python 3.10 or newer is needed, this is {}; {}".format(spelled, way_out)
+    if not distribution and version > NEWEST:
+        return ("there are no ROS 2 wheels for Python {}; {} - or source a ROS 2 distribution first").format(
+            spelled, way_out
+        )
+    return ""
+
+
+def missing_venv():
+    """Return one line on what venv lacks, or an empty string."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        return "this Python has no venv module; on Debian and Ubuntu: apt install python3-venv"
+    return ""
+
+
+def requirement_files(group, distribution):
+    """Return the pinned requirement files of a group, ROS wheels only where no distribution is sourced."""
+    names = ["runtime.txt"]
+    if not distribution:
+        names += ["ros-jazzy.txt"]
+    if group == "test":
+        names += ["test.txt"]
+    return [os.path.join(REQUIREMENTS, name) for name in names]
+
+
+def fingerprint(files, distribution):
+    """Return a text that changes whenever something else would be installed."""
+    digest = hashlib.sha256((distribution + sys.version).encode())
+    for name in [*files, os.path.join(REQUIREMENTS, "constraints.txt")]:
+        digest.update(read(name).encode())
+    return digest.hexdigest()
+
+
+def install(venv, files, distribution, stamp, state):
+    """Create the environment and install the pinned requirements into it."""
+    print("setting up {} (once)".format(os.path.relpath(venv, ROOT)), flush=True)
+    options = ["--system-site-packages"] if distribution else []
+    python = os.path.join(venv, "bin", "python")
+    if not os.path.exists(python) and subprocess.call([sys.executable, "-m", "venv", *options, venv]) != 0:
+        print("error: could not create {}".format(venv), file=sys.stderr)
+        return 1
+    lines = [line for name in files for line in read(name).splitlines()]
+    if distribution:
+        lines = [line for line in lines if requirement_name(line) not in FROM_DISTRIBUTION]
+    chosen = os.path.join(venv, "requirements.txt")
+    with open(chosen, "w") as file:
+        file.write("\n".join(lines) + "\n")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not distribution:
+        pip += ["-c", os.path.join(REQUIREMENTS, "constraints.txt")]
+    if subprocess.call([*pip, "-r", chosen]) != 0:
+        print("error: pip could not install {}; see its message above".format(chosen), file=sys.stderr)
+        return 1
+    with open(stamp, "w") as file:
+        file.write(state)
+    return 0
+
+
+def requirement_name(line):
+    """Return the project name of a requirement line, in lower case."""
+    return line.split("==")[0].split("[")[0].strip().lower()
+
+
+def read(path):
+    """Return a text file's contents."""
+    with open(path) as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
