@@ -1,0 +1,17 @@
+"""Time: which thermal frame belongs to which RGB frame, live and in replay alike."""
+
+from __future__ import annotations
+
+from .offsets import OffsetStatistics, OffsetSummary
+from .outcome import DropReason, Pair, PairingCounts
+from .pairing import PairingSettings, StampPairer
+
+__all__ = [
+    "DropReason",
+    "OffsetStatistics",
+    "OffsetSummary",
+    "Pair",
+    "PairingCounts",
+    "PairingSettings",
+    "StampPairer",
+]
