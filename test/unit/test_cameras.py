@@ -1,0 +1,109 @@
+"""PinholeCamera and Rig against OpenCV's camera model and hand-made camera info."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion_ros.errors import CalibrationError
+from fusion_ros.geometry.cameras import PinholeCamera, Rig
+
+LENSES = {
+    "none": (0.0, 0.0, 0.0, 0.0, 0.0),
+    "plumb_bob": (-0.28, 0.09, 0.001, -0.0008, -0.012),
+    "rational": (-0.3, 0.1, 0.0005, 0.0007, 0.01, 0.05, -0.02, 0.004),
+}
+
+
+def camera(lens: str = "plumb_bob") -> PinholeCamera:
+    return PinholeCamera(640, 480, 520.0, 525.0, 322.3, 238.8, LENSES[lens])
+
+
+def info(**changes: object) -> SimpleNamespace:
+    fields = {**camera().camera_info_fields(), **changes}
+    return SimpleNamespace(**fields)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_projection_agrees_with_opencv(lens: str) -> None:
+    points = np.random.default_rng(0).uniform((-2, -1.5, 3), (2, 1.5, 9), (200, 3))
+    expected, _ = cv2.projectPoints(
+        points, np.zeros(3), np.zeros(3), camera(lens).matrix, np.array(camera(lens).distortion)
+    )
+    np.testing.assert_allclose(camera(lens).project(points), expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_rays_undo_the_projection_in_the_whole_image(lens: str) -> None:
+    pixels = camera(lens).pixel_grid()[::16, ::16]
+    np.testing.assert_allclose(camera(lens).project(camera(lens).rays(pixels) * 7.0), pixels, atol=1e-6)
+
+
+def test_points_behind_the_camera_have_no_pixel() -> None:
+    assert np.isnan(camera().project(np.array([[0.1, 0.1, -2.0], [0.1, 0.1, 0.0]]))).all()
+
+
+def test_points_where_the_lens_polynomial_folds_back_have_no_pixel() -> None:
+    barrel = PinholeCamera(640, 480, 500.0, 500.0, 320.0, 240.0, (-0.3, 0.0, 0.0, 0.0, 0.0))
+    folded, _ = cv2.projectPoints(
+        np.array([[1.8, 0.0, 1.0]]), np.zeros(3), np.zeros(3), barrel.matrix, np.array(barrel.distortion)
+    )
+    assert 0 <= folded[0, 0, 0] < 640  # the bare polynomial would put this point into the image
+    assert np.isnan(barrel.project(np.array([1.8, 0.0, 1.0]))).all()
+
+
+def test_scaling_follows_what_a_resize_does_to_pixels() -> None:
+    point = np.array([0.4, -0.3, 2.0])
+    x, y = camera().project(point)
+    half = camera().scaled((240, 320))
+    np.testing.assert_allclose(half.project(point), ((x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5), atol=1e-9)
+    assert half.size == (240, 320)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_camera_info_round_trip_keeps_the_camera(lens: str) -> None:
+    fields = SimpleNamespace(**camera(lens).camera_info_fields())
+    assert PinholeCamera.from_camera_info(fields, size=(480, 640)) == camera(lens)
+
+
+def test_ros_1_spelling_is_read() -> None:
+    fields = camera().camera_info_fields()
+    message = SimpleNamespace(
+        width=640, height=480, distortion_model="plumb_bob", D=fields["d"], K=fields["k"], R=fields["r"]
+    )
+    assert PinholeCamera.from_camera_info(message) == camera()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"k": [0.0] * 9}, "calibrated"),
+        ({"k": [float("nan"), 0, 1, 0, 500.0, 1, 0, 0, 1]}, "finite"),
+        ({"k": [-500.0, 0, 1, 0, 500.0, 1, 0, 0, 1]}, "positive focal"),
+        ({"width": 320}, "scaled"),
+        ({"distortion_model": "equidistant"}, "lens model"),
+        ({"d": [0.1, 0.2]}, "coefficients"),
+        ({"binning_x": 2}, "binning"),
+        ({"roi": SimpleNamespace(x_offset=8, y_offset=0)}, "region of interest"),
+    ],
+)
+def test_unusable_camera_info_is_refused_with_the_reason(changes: dict, reason: str) -> None:
+    with pytest.raises(CalibrationError, match=reason):
+        PinholeCamera.from_camera_info(info(**changes), size=(480, 640))
+
+
+def test_a_rig_inverts_its_transform() -> None:
+    pose = np.eye(4)
+    pose[:3, :3], _ = cv2.Rodrigues(np.array([0.02, -0.05, 0.01]))
+    pose[:3, 3] = (0.06, 0.01, -0.02)
+    rig = Rig(camera(), camera("none"), pose)
+    np.testing.assert_allclose(rig.thermal_from_rgb @ rig.rgb_from_thermal, np.eye(4), atol=1e-12)
+
+
+@pytest.mark.parametrize("pose", [np.eye(3), np.diag([1.0, 1.0, -1.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])])
+def test_a_transform_that_is_not_rigid_is_refused(pose: np.ndarray) -> None:
+    with pytest.raises(CalibrationError, match="rgb_from_thermal"):
+        Rig(camera(), camera(), pose)
