@@ -1,0 +1,97 @@
+"""Play a bag through fusion_node: ``ros2 launch fusion_ros replay.launch.py bag:=/data/street rgb:=/rgb/image``.
+
+The player publishes /clock, and fusion_node lives by it. With ``record`` the fused topic goes into a new bag.
+"""
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    TimerAction,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+ARGUMENTS = {
+    "rate": ("1.0", "Playing speed relative to the recording"),
+    "loop": ("false", "Start over at the end of the bag"),
+    "start_offset": ("0.0", "Seconds of the bag to skip"),
+    "record": ("", "Folder of a new MCAP bag for the fused topic; empty records nothing"),
+    "rgb": ("/rgb/image_raw", "RGB image topic in the bag"),
+    "thermal": ("/thermal/image_raw", "Thermal image topic in the bag"),
+    "fused": ("fused/image", "Topic of the fused image"),
+    "model": ("reconet", "Name of a shipped model, or path of a model folder"),
+    "engine": ("auto", "What runs the network: auto, torch or openvino"),
+    "device": ("auto", "Device of the engine: auto, cpu, cuda or cuda:N"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+}
+FORWARDED = ("rgb", "thermal", "fused", "model", "engine", "device", "log_level")
+# Time, after the last frame, for what is still on its way.
+DRAIN_S = 2.0
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the player, the fusion node and the optional recorder; all end with the bag."""
+    arguments = [DeclareLaunchArgument("bag", description="Bag to play: rosbag2 (sqlite3, mcap) or rosbag1")]
+    arguments += [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in ARGUMENTS.items()
+    ]
+    player = Node(
+        package="fusion_ros",
+        executable="bag_player_node",
+        output="screen",
+        parameters=[
+            {
+                "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
+                "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
+                "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
+                "start_offset_s": ParameterValue(LaunchConfiguration("start_offset"), value_type=float),
+                "clock_hz": 100.0,
+                "wait_for_subscribers_s": 5.0,
+            }
+        ],
+    )
+    recorder = Node(
+        package="fusion_ros",
+        executable="recorder_node",
+        output="screen",
+        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("record"), "' != ''"])),
+        parameters=[{"out": ParameterValue(LaunchConfiguration("record"), value_type=str)}],
+        remappings=[("fused/image", LaunchConfiguration("fused"))],
+    )
+    fusion = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            PathJoinSubstitution([FindPackageShare("fusion_ros"), "launch", "fusion.launch.py"])
+        ),
+        launch_arguments={
+            "use_sim_time": "true",
+            **{name: LaunchConfiguration(name) for name in FORWARDED},
+        }.items(),
+    )
+    end = RegisterEventHandler(
+        OnProcessExit(
+            target_action=player,
+            on_exit=[TimerAction(period=DRAIN_S, actions=[EmitEvent(event=Shutdown(reason="the bag has ended"))])],
+        )
+    )
+    return LaunchDescription([*arguments, room_for_images(), fusion, recorder, player, end])
+
+
+def room_for_images() -> SetEnvironmentVariable:
+    """Give Fast DDS shared memory that holds colour images; Kilted renamed the variable."""
+    older = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "jazzy")
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
+    profile = PathJoinSubstitution([FindPackageShare("fusion_ros"), "config", "fastdds.xml"])
+    return SetEnvironmentVariable(name, profile)
