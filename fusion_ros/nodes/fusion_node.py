@@ -1,0 +1,348 @@
+"""fusion_node: two camera topics in, one fused topic out.
+
+Subscriptions only store and pair; one worker thread converts, fuses and publishes the newest pair.
+The node is a lifecycle node that activates itself unless ``autostart`` is false.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from ..errors import CalibrationError, FusionError, SettingsError
+from ..frame import FramePair, Sensor
+from ..imaging import check_image
+from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
+from ..ros import parameters, qos
+from ..ros.diagnostics import Snapshot, diagnostic_array, fusion_statuses
+from ..ros.messages import decode, stamp_ns
+from ..ros.statistics import Statistics
+from ..ros.synchroniser import ApproximatePairer, make_pairer
+from ..ros.worker import Worker
+from ..settings import Settings, setting
+from ..timing import OffsetStatistics, Pair, PairingCounts, PairingSettings, StampPairer
+from .fusion_outputs import FusionOutputs
+from .spinning import explained, run_lifecycle_node
+
+__all__ = ["FusionNode", "FusionNodeSettings", "main"]
+
+_EXPIRY_PERIOD_S = 0.05
+
+
+@dataclass(frozen=True)
+class InputSettings(Settings):
+    """How the camera topics are read."""
+
+    rgb_transport: str = setting(
+        "raw",
+        "Transport of the RGB images; compressed reads the sibling topic <topic>/compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    thermal_transport: str = setting(
+        "raw",
+        "Transport of the thermal images; compressed reads the sibling topic <topic>/compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True)
+class FusionNodeSettings(FusionSettings):
+    """All parameters of fusion_node."""
+
+    pairing: PairingSettings = setting(PairingSettings(), "How frames of the two cameras find each other.")
+    input: InputSettings = setting(InputSettings(), "How the camera topics are read.")
+    qos: qos.QosSettings = setting(qos.QosSettings(), "Quality of service of the image topics.")
+    autostart: bool = setting(
+        True, "Configure and activate at start, without a lifecycle manager.", read_only=True
+    )
+    always_compute: bool = setting(False, "Fuse even while nobody subscribes to an output.")
+    diagnostics_period_s: float = setting(
+        1.0, "Time between two diagnostics messages.", unit="s", bounds=(0.1, 60.0), read_only=True
+    )
+
+
+class FusionNode(LifecycleNode):
+    """Pairs, aligns and fuses two camera streams; the module's docstring tells the structure."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("fusion_node", **node_options)
+        self.settings = parameters.declare(self, FusionNodeSettings)
+        self.statistics = Statistics()
+        self.offsets = OffsetStatistics()
+        self._pairer: StampPairer[Any] | ApproximatePairer = StampPairer(self.settings.pairing)
+        self._counts_before: PairingCounts | None = None
+        self._pipeline: FusionPipeline | None = None
+        self._worker: Worker[Pair[Any]] | None = None
+        self._description = self.settings.model
+        self._enabled = True
+        self._mode = "inactive"
+        self._active = False
+        self._last_arrival: dict[Sensor, float] = {}
+        self._camera_info: dict[Sensor, CameraInfo] = {}
+        self._inputs: list[Any] = []
+        self._timers_while_active: list[Any] = []
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Simulated time stops when a bag ends; what keeps the books must go on.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self.settings.diagnostics_period_s, self.publish_diagnostics, clock=self._steady)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_time_jump)
+
+    @explained
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create the publishers."""
+        self.get_logger().info(f"loading {self.settings.model}")
+        try:
+            self._pipeline = open_pipeline(self.settings)
+            self._replace_pairer(make_pairer(self.settings.pairing))
+        except FusionError as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        self._description = self._pipeline.description
+        self._outputs = FusionOutputs(self, self.settings.qos)
+        return TransitionCallbackReturn.SUCCESS
+
+    @explained
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start the worker."""
+        self._worker = Worker(self._fuse, self._on_failure)
+        transports = {
+            Sensor.RGB: self.settings.input.rgb_transport,
+            Sensor.THERMAL: self.settings.input.thermal_transport,
+        }
+        self._inputs = [item for sensor in Sensor for item in self._subscribe(sensor, transports[sensor])]
+        self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
+        self._last_arrival = dict.fromkeys(Sensor, time.monotonic())
+        self._active, self._mode = True, "waiting"
+        assert self._pipeline is not None  # configured before
+        self.get_logger().info(f"active: {self._pipeline.description}")
+        return super().on_activate(state)
+
+    @explained
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening, finish the pair in hand and account for the rest."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    @explained
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the publishers."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @explained
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free whatever is still there."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything after a defect, so that the node can be configured again."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _subscribe(self, sensor: Sensor, transport: str) -> list[Any]:
+        profile = qos.profile(self.settings.qos.input_reliability, self.settings.qos.input_depth)
+        kind, suffix = (CompressedImage, "/compressed") if transport == "compressed" else (Image, "")
+        name = sensor.value
+        return [
+            self.create_subscription(
+                kind,
+                self.resolve_topic_name(f"{name}/image_raw") + suffix,
+                lambda message: self._on_image(sensor, message),
+                profile,
+                qos_overriding_options=qos.overriding(),
+            ),
+            self.create_subscription(
+                CameraInfo,
+                f"{name}/camera_info",
+                lambda message: self._camera_info.__setitem__(sensor, message),
+                profile,
+            ),
+        ]
+
+    def _stop(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for timer in self._timers_while_active:
+            self.destroy_timer(timer)
+        self._inputs, self._timers_while_active = [], []
+        self._active, self._mode = False, "inactive"
+        if self._worker is not None:
+            self._submit(self._pairer.flush(time.monotonic_ns()))
+            if self._worker.stop() is not None:
+                self.statistics.count("abandoned")
+            self._worker = None
+
+    def _free(self) -> None:
+        if self._pipeline is None:
+            return
+        self._pipeline.engine.close()
+        self._pipeline = None
+        self._outputs.destroy()
+
+    def _on_image(self, sensor: Sensor, message: Image | CompressedImage) -> None:
+        self.statistics.count(f"received_{sensor.value}")
+        self.statistics.tick(sensor.value)
+        self._last_arrival[sensor] = time.monotonic()
+        if not self._enabled:
+            self.statistics.count(f"disabled_{sensor.value}")
+            return
+        try:
+            if isinstance(message, Image):
+                check_image(message)
+        except FusionError as error:
+            self.statistics.count(f"malformed_{sensor.value}")
+            self._report(f"{sensor.value} image", error)
+            return
+        self._submit(self._pairer.add(sensor, message, stamp_ns(message.header.stamp), time.monotonic_ns()))
+
+    def _on_expiry(self) -> None:
+        self._submit(self._pairer.expire(time.monotonic_ns()))
+
+    def _submit(self, pairs: list[Pair[Any]]) -> None:
+        for pair in pairs:
+            if pair.rgb is not None and pair.thermal is not None:
+                self.offsets.add(pair.offset_ns)
+            if self._worker is not None and self._worker.submit(pair) is not None:
+                self.statistics.count("overwritten")
+
+    def _on_time_jump(self, jump: TimeJump) -> None:
+        if jump.clock_change in (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED):
+            reason = "the clock changed"
+        else:
+            reason = "time jumped back"
+        self.get_logger().info(f"{reason}: starting over with pairing")
+        self._pairer.reset()
+        if self._pipeline is not None:
+            self._pipeline.reset()
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        self._mode = "waiting" if request.data else "disabled"
+        response.success = True
+        response.message = "fusing" if request.data else "paused: frames are received and dropped"
+        return response
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            changed = parameters.updated(self.settings, changes, configured=self._pipeline is not None)
+            pipeline = None
+            if self._pipeline is not None:
+                pipeline = FusionPipeline(self._pipeline.engine, changed)
+            pairer = None if changed.pairing == self.settings.pairing else make_pairer(changed.pairing)
+        except FusionError as error:
+            return parameters.reject(SettingsError(str(error)))
+        if pairer is not None:
+            self._replace_pairer(pairer)
+        self.settings, self._pipeline = changed, pipeline
+        return SetParametersResult(successful=True)
+
+    def _replace_pairer(self, pairer: Any) -> None:
+        """Go on with another pairer; the counts of the earlier ones stay in the books."""
+        self._submit(self._pairer.flush(time.monotonic_ns()))
+        self._counts_before = self._pairing_counts()
+        self._pairer = pairer
+
+    def _pairing_counts(self) -> PairingCounts:
+        counts = self._pairer.counts
+        return counts if self._counts_before is None else self._counts_before.plus(counts)
+
+    def _fuse(self, pair: Pair[Any]) -> None:
+        wanted = self._outputs.wanted()
+        if not (wanted.anything or self.settings.always_compute):
+            self.statistics.count("idle")
+            self._mode = "idle: no subscribers"
+            return
+        pipeline = self._pipeline
+        assert pipeline is not None  # the worker lives between activate and deactivate
+        start = time.perf_counter()
+        frames = FramePair(decode(pair.rgb), decode(pair.thermal), pair.offset_ns)
+        decoded = time.perf_counter()
+        result = pipeline(
+            frames,
+            with_image=wanted.image or self.settings.always_compute,
+            with_aligned_thermal=wanted.aligned_thermal,
+        )
+        fused = time.perf_counter()
+        self._outputs.publish_images(result, frames.thermal)
+        end = time.perf_counter()
+        if wanted.camera_info:
+            self._publish_camera_info(result, frames)
+        stages = {"decode": (decoded - start) * 1e3, **result.stage_ms, "publish": (end - fused) * 1e3}
+        self._account(result, stages, (end - start) * 1e3)
+
+    def _account(self, result: FusionResult, stages: dict[str, float], total_ms: float) -> None:
+        age_ms = (self.get_clock().now().nanoseconds - result.reference.stamp_ns) / 1e6
+        self._mode = result.mode.value
+        self.statistics.count(result.mode.value)
+        self.statistics.tick("fused")
+        self.statistics.time({**stages, "total": total_ms, "age at publish": age_ms})
+        self._outputs.publish_debug(
+            processing_time_ms=total_ms, pipeline_latency_ms=age_ms, pair_offset_ms=result.offset_ns / 1e6
+        )
+
+    def _publish_camera_info(self, result: FusionResult, frames: FramePair) -> None:
+        is_rgb = self.settings.reference == Sensor.RGB.value
+        info = self._camera_info.get(Sensor.RGB if is_rgb else Sensor.THERMAL)
+        # A thermal image shown alone is not the RGB camera's: no calibration is better than a wrong one.
+        if info is None or result.reference is not (frames.rgb if is_rgb else frames.thermal):
+            return
+        try:
+            self._outputs.publish_camera_info(result, info)
+        except CalibrationError as error:
+            self._report(f"{self.settings.reference} camera_info", error)
+
+    def _on_failure(self, pair: Pair[Any], error: Exception) -> None:
+        self.statistics.count("failed")
+        self._report("fusing", error)
+        if not isinstance(error, FusionError):
+            trace = "".join(traceback.format_exception(error))
+            self.get_logger().error(f"a defect of fusion_ros, please report it: {trace}", throttle_duration_sec=10)
+
+    def _report(self, kind: str, error: Exception) -> None:
+        if self.statistics.problem(kind, str(error)):
+            self.get_logger().warning(f"{kind}: {error} (said once; counted in diagnostics)")
+
+    def publish_diagnostics(self) -> None:
+        """Publish the node's counts, rates, stage times and problems."""
+        now = time.monotonic()
+        snapshot = Snapshot(
+            node=self.get_fully_qualified_name(),
+            hardware_id=self._description,
+            statistics=self.statistics,
+            pairing=self._pairing_counts(),
+            offsets=self.offsets,
+            tolerance_ms=self.settings.pairing.tolerance_ms,
+            topics={sensor: self.resolve_topic_name(f"{sensor.value}/image_raw") for sensor in Sensor},
+            mode=self._mode,
+            active=self._active,
+            silent_s={sensor: now - last for sensor, last in self._last_arrival.items()},
+        )
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().nanoseconds, fusion_statuses(snapshot)))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; return the process's exit code."""
+    return run_lifecycle_node(FusionNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

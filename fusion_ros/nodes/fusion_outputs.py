@@ -1,0 +1,78 @@
+"""What fusion_node publishes, and who wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float64
+
+from ..frame import Frame
+from ..pipeline import FusionResult
+from ..ros import qos
+from ..ros.messages import camera_info_message, header, image_message
+
+__all__ = ["FusionOutputs", "Wanted"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which outputs have a subscriber right now."""
+
+    image: bool
+    camera_info: bool
+    aligned_thermal: bool
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is any work to do."""
+        return self.image or self.camera_info or self.aligned_thermal
+
+
+class FusionOutputs:
+    """The publishers of one configured fusion node."""
+
+    def __init__(self, node: LifecycleNode, settings: qos.QosSettings) -> None:
+        self._node = node
+        profile = qos.profile(settings.output_reliability, settings.output_depth)
+        options = {"qos_overriding_options": qos.overriding()}
+        self._image = node.create_lifecycle_publisher(Image, "fused/image", profile, **options)
+        self._info = node.create_lifecycle_publisher(CameraInfo, "fused/camera_info", profile, **options)
+        self._aligned = node.create_lifecycle_publisher(Image, "aligned/thermal/image", profile, **options)
+        self._debug = {
+            name: node.create_lifecycle_publisher(Float64, f"debug/{name}", 10)
+            for name in ("processing_time_ms", "pipeline_latency_ms", "pair_offset_ms")
+        }
+
+    def wanted(self) -> Wanted:
+        """Return which outputs have a subscriber."""
+        publishers = (self._image, self._info, self._aligned)
+        return Wanted(*(publisher.get_subscription_count() > 0 for publisher in publishers))
+
+    def publish_images(self, result: FusionResult, thermal: Frame | None) -> None:
+        """Publish the fused image and the aligned thermal image, as far as the result holds them."""
+        head = header(result.reference.stamp_ns, result.reference.frame_id)
+        if result.image is not None:
+            self._image.publish(image_message(result.image, result.encoding, head))
+        if result.aligned_thermal is not None and thermal is not None:
+            self._aligned.publish(image_message(result.aligned_thermal, thermal.encoding, head))
+
+    def publish_camera_info(self, result: FusionResult, info: CameraInfo) -> None:
+        """Publish the reference camera's calibration, rescaled to the output.
+
+        Raises:
+            CalibrationError: ``info`` is no usable calibration.
+        """
+        head = header(result.reference.stamp_ns, result.reference.frame_id)
+        self._info.publish(camera_info_message(info, result.size, head))
+
+    def publish_debug(self, **values: float) -> None:
+        """Publish numbers on ``debug/<name>``."""
+        for name, value in values.items():
+            self._debug[name].publish(Float64(data=value))
+
+    def destroy(self) -> None:
+        """Free the publishers."""
+        for publisher in (self._image, self._info, self._aligned, *self._debug.values()):
+            self._node.destroy_lifecycle_publisher(publisher)

@@ -1,0 +1,101 @@
+"""Start, spin and stop one node: the same few lines for every executable."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from ..errors import FusionError
+
+__all__ = ["explained", "run_lifecycle_node", "run_node"]
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def explained(transition: Transition) -> Transition:
+    """Log what a transition callback raises; rclpy turns it into ERROR without a word."""
+
+    @functools.wraps(transition)
+    def logged(node: LifecycleNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node.get_logger().error("".join(traceback.format_exception(error)))
+            raise
+
+    return logged
+
+
+class _Stop(Exception):
+    """SIGINT or SIGTERM arrived."""
+
+
+def run_lifecycle_node(make: Callable[[], LifecycleNode], args: list[str] | None = None) -> int:
+    """Run a lifecycle node with an ``autostart`` setting; 0 on a wish to stop, 1 when it cannot work."""
+
+    def start(node: LifecycleNode) -> bool:
+        if not node.settings.autostart:
+            return True
+        return (
+            node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+            and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        )
+
+    def stop(node: LifecycleNode) -> None:
+        node.trigger_shutdown()
+        node.publish_diagnostics()
+
+    return _run(make, start, stop, args)
+
+
+def run_node(make: Callable[[], Node], args: list[str] | None = None) -> int:
+    """Run an ordinary node with a ``close()`` method."""
+    return _run(make, lambda node: True, lambda node: node.close(), args)
+
+
+def _run(
+    make: Callable[[], Any], start: Callable[[Any], bool], stop: Callable[[Any], None], args: list[str] | None
+) -> int:
+    # Our own handlers, so that a node can still publish its last words before the context goes down.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise_stop)
+    node = None
+    try:
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        if not start(node):
+            return 1
+        while rclpy.ok():
+            # Bounded: Python runs our signal handlers only between two waits.
+            executor.spin_once(timeout_sec=0.2)
+        return 0
+    except _Stop:
+        return 0
+    except ExternalShutdownException:
+        return 0
+    except FusionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            stop(node)
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _raise_stop(number: int, frame: Any) -> None:
+    # A second signal must be able to end a shutdown that hangs.
+    signal.signal(number, signal.SIG_DFL)
+    raise _Stop

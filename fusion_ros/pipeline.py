@@ -1,0 +1,224 @@
+"""From a frame pair to a fused image: the whole story, without any I/O.
+
+    thermal --> normalise to [0, 1] --> align --+
+                                                 +--> fuse luminances --> give the colour back
+    RGB ------> split luminance / colour --------+
+
+The same object serves the ROS node, the command line and the evaluation, so what is measured
+offline is what runs on the robot. It imports no ROS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from .alignment import Aligned, CoarseAligner, CoarseSettings
+from .engines import Engine, EngineSettings, open_engine
+from .frame import Frame, FramePair, Sensor
+from .geometry.warp import resize
+from .imaging import ThermalNormaliser, ThermalSettings, luma, merge, split, to_uint8
+from .settings import Settings, setting
+from .weights import load_network
+
+__all__ = ["FusionPipeline", "FusionResult", "FusionSettings", "Mode", "OutputSettings", "open_pipeline"]
+
+
+class Mode(str, Enum):
+    """What a result is made of."""
+
+    FUSED = "fused"
+    RGB_ONLY = "rgb_only"
+    THERMAL_ONLY = "thermal_only"
+
+
+@dataclass(frozen=True)
+class OutputSettings(Settings):
+    """What the fused image looks like."""
+
+    color: bool = setting(True, "Keep the RGB image's colour; false gives a grey image.")
+    scale: float = setting(1.0, "Size of the output relative to the reference image.", bounds=(0.1, 1.0))
+
+
+@dataclass(frozen=True)
+class FusionSettings(Settings):
+    """Everything that decides how a pair becomes a fused image."""
+
+    model: str = setting("reconet", "Name of a shipped model, or path of a model folder.", read_only=True)
+    reference: str = setting(
+        "rgb",
+        "Camera whose pixel grid, stamp and frame the output has; the other image is moved onto it.",
+        choices=("rgb", "thermal"),
+        read_only=True,
+    )
+    engine: EngineSettings = setting(EngineSettings(), "What runs the network.")
+    thermal: ThermalSettings = setting(ThermalSettings(), "How thermal values become [0, 1].")
+    alignment: CoarseSettings = setting(CoarseSettings(), "How the moving image reaches the reference grid.")
+    output: OutputSettings = setting(OutputSettings(), "What the fused image looks like.")
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """One output image with its provenance.
+
+    Attributes:
+        image: uint8, ``(H, W, 3)`` RGB, or ``(H, W)`` where there is no colour to keep; None unless asked for.
+        size: ``(H, W)`` of the output grid.
+        reference: The frame whose grid, stamp and frame id the output carries.
+        offset_ns: Thermal time minus RGB time inside the pair.
+        aligned_thermal: The thermal pixels on the output grid, counts untouched; None unless asked for.
+        stage_ms: Milliseconds spent in each stage, in order.
+    """
+
+    image: np.ndarray | None
+    size: tuple[int, int]
+    mode: Mode
+    reference: Frame
+    offset_ns: int = 0
+    aligned_thermal: np.ndarray | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> str:
+        """The ``image_encodings`` name that the image is published with."""
+        return "bgr8" if self.image is not None and self.image.ndim == 3 else "mono8"
+
+
+class FusionPipeline:
+    """Turns frame pairs into fused images.
+
+    Args:
+        engine: Runs the fusion network; handed in, so that its cost and its life are the caller's.
+        settings: How to normalise, align and present.
+    """
+
+    def __init__(self, engine: Engine, settings: FusionSettings | None = None) -> None:
+        self.engine = engine
+        self.settings = settings or FusionSettings()
+        reference = Sensor(self.settings.reference)
+        self._is_rgb = reference is Sensor.RGB
+        self._normalise = ThermalNormaliser(self.settings.thermal)
+        self._align = CoarseAligner(self.settings.alignment, reference)
+        self._reference_size: tuple[int, int] | None = None  # (h, w) of the latest reference image
+
+    @property
+    def description(self) -> str:
+        """One line for logs: the model and what runs it."""
+        return f"{self.settings.model} on {self.engine.description}"
+
+    def reset(self) -> None:
+        """Forget everything learned from earlier frames (time jumped, or a new recording begins)."""
+        self._normalise.reset()
+
+    def __call__(
+        self, pair: FramePair, *, with_image: bool = True, with_aligned_thermal: bool = False
+    ) -> FusionResult:
+        """Fuse one pair, or pass a single frame on when its partner is missing.
+
+        Args:
+            pair: RGB frame of any size, thermal frame of any size.
+            with_image: Make the fused image; without it the network is not run.
+            with_aligned_thermal: Bring the thermal pixels, counts untouched, onto the output grid.
+
+        Raises:
+            ImageError: A frame's pixels cannot be used.
+            CalibrationError: The configured alignment does not fit the image sizes.
+            EngineError: The network could not be run.
+        """
+        stages: dict[str, float] = {}
+        mode, reference = self._place(pair)
+        image = counts = None
+        if with_image:
+            make = self._fused_image if mode is Mode.FUSED else self._single_image
+            image = make(pair, stages)
+        if with_aligned_thermal and pair.thermal is not None:
+            with _timed(stages, "aligned_thermal"):
+                counts = self._thermal_counts(pair.thermal)
+        return FusionResult(image, self._grid, mode, reference, pair.offset_ns, counts, stages)
+
+    def _place(self, pair: FramePair) -> tuple[Mode, Frame]:
+        """Decide what the result is made of, and whose grid, stamp and frame it has."""
+        reference, moving = (pair.rgb, pair.thermal) if self._is_rgb else (pair.thermal, pair.rgb)
+        frame = reference or moving
+        assert frame is not None  # a FramePair holds at least one
+        # A lone moving frame is shown on the grid of earlier outputs where one is known, else on its own.
+        if reference is not None or self._reference_size is None:
+            self._reference_size = frame.size
+        if pair.rgb is None:
+            return Mode.THERMAL_ONLY, frame
+        return (Mode.FUSED if pair.thermal is not None else Mode.RGB_ONLY), frame
+
+    def _fused_image(self, pair: FramePair, stages: dict[str, float]) -> np.ndarray:
+        with _timed(stages, "normalise"):
+            thermal = self._normalise(pair.thermal)
+        with _timed(stages, "align"):
+            if self._is_rgb:
+                aligned = self._onto_grid(thermal)
+                rgb, thermal = resize(pair.rgb.pixels, self._grid), aligned.pixels
+            else:
+                aligned = self._onto_grid(pair.rgb.pixels)
+                rgb, thermal = aligned.pixels, resize(thermal, self._grid)
+        with _timed(stages, "split"):
+            visible, chroma = split(rgb) if self.settings.output.color else (luma(rgb), None)
+        if aligned.valid is not None:
+            # Where only the reference camera sees, fuse it with itself: no dark frame around the picture.
+            if self._is_rgb:
+                thermal = np.where(aligned.valid, thermal, visible)
+            else:
+                visible = np.where(aligned.valid, visible, thermal)
+        with _timed(stages, "fuse"):
+            fused = self.engine(thermal[None, None], visible[None, None])[0, 0]
+        with _timed(stages, "merge"):
+            return to_uint8(fused) if chroma is None else merge(fused, chroma)
+
+    def _single_image(self, pair: FramePair, stages: dict[str, float]) -> np.ndarray:
+        """Show what there is, as it is."""
+        if pair.rgb is not None:
+            with _timed(stages, "split"):
+                color = self.settings.output.color and pair.rgb.pixels.ndim == 3
+                image = to_uint8(pair.rgb.pixels[..., :3]) if color else to_uint8(luma(pair.rgb.pixels))
+        else:
+            with _timed(stages, "normalise"):
+                image = to_uint8(self._normalise(pair.thermal))
+        with _timed(stages, "align"):
+            is_reference = (pair.rgb is not None) == self._is_rgb
+            return resize(image, self._grid) if is_reference else self._onto_grid(image).pixels
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """``(h, w)`` of the output: the latest reference image's size, scaled."""
+        assert self._reference_size is not None  # set before the first use in each call
+        height, width = self._reference_size
+        scale = self.settings.output.scale
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _onto_grid(self, moving: np.ndarray) -> Aligned:
+        return self._align(moving, self._grid, self._reference_size)
+
+    def _thermal_counts(self, thermal: Frame) -> np.ndarray:
+        if not self._is_rgb:
+            return resize(thermal.pixels, self._grid)
+        return self._onto_grid(thermal.pixels).pixels
+
+
+def open_pipeline(settings: FusionSettings | None = None) -> FusionPipeline:
+    """Load the model, open the engine and return a pipeline that is ready to run.
+
+    Raises:
+        WeightsError: The model is unknown, or its weights are damaged or foreign.
+        EngineError: The engine asked for is not installed or has no device.
+    """
+    settings = settings or FusionSettings()
+    return FusionPipeline(open_engine(load_network(settings.model), settings.engine), settings)
+
+
+@contextmanager
+def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    stages[name] = (time.perf_counter() - start) * 1e3

@@ -1,0 +1,141 @@
+"""What a fusion node tells about itself on ``/diagnostics``: each warning with cause, number and parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from ..frame import Sensor
+from ..timing import OffsetStatistics, PairingCounts
+from .messages import time_message
+from .statistics import Statistics
+
+__all__ = ["Snapshot", "diagnostic_array", "fusion_statuses"]
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+# Below these nothing is worth a warning: start-up, a single hiccup.
+_SILENT_S = 2.0
+_MIN_FRAMES = 20
+_OVERWRITTEN_SHARE = 0.1
+_PAIRED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A fusion node's state at one moment.
+
+    Attributes:
+        topics: Input topic by sensor, as remapped.
+        silent_s: Seconds since the last frame of each sensor (since activation if none came).
+        mode: Mode of the latest result, or why there is none (``idle``, ``disabled``, ``inactive``).
+    """
+
+    node: str
+    hardware_id: str
+    statistics: Statistics
+    pairing: PairingCounts
+    offsets: OffsetStatistics
+    tolerance_ms: float
+    topics: Mapping[Sensor, str]
+    mode: str
+    active: bool
+    silent_s: Mapping[Sensor, float] = field(default_factory=dict)
+
+
+def diagnostic_array(stamp_ns: int, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
+    """Return the message that carries ``statuses``."""
+    message = DiagnosticArray(status=statuses)
+    message.header.stamp = time_message(stamp_ns)
+    return message
+
+
+def fusion_statuses(snapshot: Snapshot) -> list[DiagnosticStatus]:
+    """Return one status per concern: inputs, pairing, fusion."""
+    return [_inputs(snapshot), _pairing(snapshot), _fusion(snapshot)]
+
+
+def _status(snapshot: Snapshot, concern: str, problems: list[tuple[bytes, str]], values: dict) -> DiagnosticStatus:
+    level, text = max(problems, key=lambda problem: problem[0], default=(OK, "ok"))
+    return DiagnosticStatus(
+        level=level,
+        name=f"{snapshot.node}: {concern}",
+        message=text,
+        hardware_id=snapshot.hardware_id,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+
+
+def _inputs(snapshot: Snapshot) -> DiagnosticStatus:
+    statistics, problems, values = snapshot.statistics, [], {}
+    for sensor in Sensor:
+        name = sensor.value
+        values[f"{name} topic"] = snapshot.topics[sensor]
+        values[f"{name} received"] = statistics.counts().get(f"received_{name}", 0)
+        values[f"{name} rate [Hz]"] = f"{statistics.rate(name):.2f}"
+        values[f"{name} malformed"] = statistics.counts().get(f"malformed_{name}", 0)
+        values[f"{name} not processed while disabled"] = statistics.counts().get(f"disabled_{name}", 0)
+        silent_s = snapshot.silent_s.get(sensor, 0.0)
+        if snapshot.active and silent_s > _SILENT_S:
+            problems.append(
+                (
+                    WARN,
+                    f"no {name} frame for {silent_s:.1f} s on {snapshot.topics[sensor]}: is it published, and "
+                    "does its reliability match qos.input_reliability?",
+                )
+            )
+    for number, text in statistics.problems().values():
+        problems.append((WARN, f"{text} ({number} times)"))
+    for kind, (number, text) in statistics.problems().items():
+        values[f"problem: {kind}"] = f"{number} times, latest: {text}"
+    return _status(snapshot, "inputs", problems, values)
+
+
+def _pairing(snapshot: Snapshot) -> DiagnosticStatus:
+    counts, offsets = snapshot.pairing, snapshot.offsets.summary()
+    values: dict[str, object] = {"paired": counts.paired}
+    for sensor in Sensor:
+        values[f"{sensor.value} forwarded alone"] = counts.forwarded[sensor]
+        values[f"{sensor.value} pending"] = counts.pending[sensor]
+        for reason, number in counts.dropped[sensor].items():
+            values[f"{sensor.value} dropped: {reason.value}"] = number
+    values["offset bias [ms]"] = f"{offsets.bias_ms:.2f}"
+    values["offset mean [ms]"] = f"{offsets.mean_ms:.2f}"
+    values["offset p95 [ms]"] = f"{offsets.p95_ms:.2f}"
+    problems = []
+    slower = min(counts.received.values())
+    if slower >= _MIN_FRAMES and counts.paired < _PAIRED_SHARE * slower:
+        problems.append(
+            (
+                WARN,
+                f"only {counts.paired} of the slower camera's {slower} frames found a partner within "
+                f"pairing.tolerance_ms = {snapshot.tolerance_ms:g}; compare the stamps of the two topics and set "
+                "pairing.thermal_offset_ms, or raise the tolerance",
+            )
+        )
+    return _status(snapshot, "pairing", problems, values)
+
+
+def _fusion(snapshot: Snapshot) -> DiagnosticStatus:
+    statistics = snapshot.statistics
+    counts = statistics.counts()
+    values: dict[str, object] = {"mode": snapshot.mode, "fused rate [Hz]": f"{statistics.rate('fused'):.2f}"}
+    for name in ("fused", "rgb_only", "thermal_only", "overwritten", "idle", "failed", "abandoned"):
+        values[f"pairs {name}"] = counts.get(name, 0)
+    for stage, (p50, p95) in statistics.percentiles().items():
+        values[f"{stage} p50/p95 [ms]"] = f"{p50:.2f} / {p95:.2f}"
+    problems = []
+    done, lost = counts.get("fused", 0), counts.get("overwritten", 0)
+    if done + lost >= _MIN_FRAMES and lost > _OVERWRITTEN_SHARE * (done + lost):
+        problems.append(
+            (
+                WARN,
+                f"{lost} of {done + lost} pairs came faster than they were fused and were dropped; lower the "
+                "camera rate or output.scale, or choose a faster engine.name",
+            )
+        )
+    status = _status(snapshot, "fusion", problems, values)
+    if not problems:
+        status.message = snapshot.mode
+    return status

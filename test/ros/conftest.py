@@ -1,0 +1,35 @@
+"""Live ROS 2 in the test process: a context of its own, a fusion node, and a rig that talks to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import pytest
+from live_rig import LiveRig
+
+if importlib.util.find_spec("rclpy") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+# Nobody else's traffic, and none of ours on a network.
+os.environ.setdefault("ROS_DOMAIN_ID", str(101 + os.getpid() % 100))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+@pytest.fixture(scope="session")
+def context() -> Iterator[None]:
+    """A running rclpy."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def rig(context, request) -> Iterator[LiveRig]:
+    """A live rig in a namespace of its own."""
+    live = LiveRig(f"/t{abs(hash(request.node.name)) % 10**8}")
+    yield live
+    live.close()

@@ -1,0 +1,108 @@
+"""The dependency rule: imports point down, and the core needs no ROS."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Part of the package -> the parts that it may import, beside itself.
+CORE_0 = {"errors", "frame", "settings"}
+LAYER_1 = {"imaging", "geometry", "timing", "networks", "metrics", "synthetic", "classical"}
+LAYER_2 = {"weights", "engines", "alignment", "features", "tracking"}
+LAYER_3 = {"pipeline", "evaluation"}
+ALLOWED = {
+    **dict.fromkeys(CORE_0, CORE_0),
+    **dict.fromkeys(LAYER_1, CORE_0),
+    "synthetic": CORE_0 | {"geometry", "imaging"},
+    **dict.fromkeys(LAYER_2, CORE_0 | LAYER_1 | LAYER_2),
+    **dict.fromkeys(LAYER_3, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3),
+    **dict.fromkeys({"bags", "cli"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"bags", "cli"}),
+    **dict.fromkeys({"ros", "nodes"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"ros", "nodes"}),
+}
+# A stage is handed an engine and knows only what an engine is.
+STAGES = {"alignment", "features", "tracking"}
+ROS = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "rcl_interfaces", "builtin_interfaces",
+       "lifecycle_msgs", "geometry_msgs", "rosgraph_msgs", "vision_msgs", "message_filters", "cv_bridge", "launch",
+       "launch_ros"}  # fmt: skip
+
+
+def _imports(path: Path, module: tuple[str, ...], top_level_only: bool = False) -> set[tuple[str, ...]]:
+    """Return what a file imports as absolute dotted names, split at the dots."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = module[: len(module) - node.level] if node.level else ()
+            name = (*base, *(node.module.split(".") if node.module else ()))
+            found |= {(*name, alias.name) for alias in node.names}
+    return found
+
+
+def _files(repository: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    files = sorted((repository / "fusion_ros").rglob("*.py"))
+    # A package's own name is one level below its __init__ for the purpose of relative imports.
+    return [(file, file.relative_to(repository).with_suffix("").parts) for file in files]
+
+
+def test_imports_point_down_only(repository):
+    offences = []
+    for file, module in _files(repository):
+        if len(module) < 2 or module[1] == "__init__":
+            continue
+        part = module[1]
+        # The verbs that start nodes import them inside the function: only there is this allowed.
+        local_ok = {"ros", "nodes"} if part == "cli" else set()
+        top = _imports(file, module, top_level_only=True)
+        for name in _imports(file, module):
+            if name[0] != "fusion_ros" or len(name) < 2 or name[1] in {part, "__version__"}:
+                continue
+            allowed = ALLOWED[part] | (local_ok if name not in top else set())
+            if name[1] not in allowed:
+                offences.append(f"{file.relative_to(repository)} imports {'.'.join(name)}")
+            if part in STAGES and name[1] == "engines" and name[2:3] != ("base",):
+                offences.append(f"{file.relative_to(repository)} opens an engine: {'.'.join(name)}")
+    assert not offences
+
+
+def test_only_ros_and_nodes_import_ros(repository):
+    offences = [
+        f"{file.relative_to(repository)} imports {'.'.join(name)}"
+        for file, module in _files(repository)
+        if len(module) > 2 and module[1] not in {"ros", "nodes"}
+        for name in _imports(file, module, top_level_only=module[1] == "cli")
+        if name[0] in ROS
+    ]
+    assert not offences
+
+
+def test_nothing_in_the_package_imports_training_or_tests(repository):
+    for file, module in _files(repository):
+        assert not {name[0] for name in _imports(file, module)} & {"training", "test"}, file
+
+
+def test_training_imports_only_what_it_may(repository):
+    for file in sorted((repository / "training").rglob("*.py")):
+        module = file.relative_to(repository).with_suffix("").parts
+        parts = {name[1] for name in _imports(file, module) if name[0] == "fusion_ros" and len(name) > 1}
+        assert parts <= CORE_0 | LAYER_1 | LAYER_2 | {"__version__"}, file
+
+
+@pytest.mark.parametrize("module", ["fusion_ros.pipeline", "fusion_ros.bags", "fusion_ros.cli.main"])
+def test_the_core_imports_where_ros_is_absent(module):
+    hide = (
+        "import sys, importlib.abc\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {sorted(ROS)!r}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    command = [sys.executable, "-c", f"{hide}import {module}\nassert 'rclpy' not in sys.modules"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

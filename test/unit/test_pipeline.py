@@ -1,0 +1,135 @@
+"""The pipeline without ROS: grids, colours, modes, and what is not computed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion_ros.errors import CalibrationError
+from fusion_ros.frame import Frame, FramePair, Unit
+from fusion_ros.pipeline import FusionPipeline, FusionSettings, Mode
+
+RNG = np.random.default_rng(0)
+RGB = Frame(
+    cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 3), 100, "rgb_optical_frame", "rgb8"
+)
+THERMAL = Frame(
+    cv2.GaussianBlur(RNG.integers(0, 256, (24, 32), np.uint8), (0, 0), 2), 104, "thermal_optical_frame"
+)
+
+
+class Recorded:
+    """An engine that answers with one of its inputs, and remembers what it was asked."""
+
+    description = "recorded"
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.calls: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def __call__(self, infrared, visible):
+        self.calls.append((infrared, visible))
+        return infrared if self.answer == "infrared" else visible
+
+
+def _pipeline(answer="visible", **settings):
+    values = {name.replace("__", "."): value for name, value in settings.items()}
+    return FusionPipeline(Recorded(answer), FusionSettings.from_mapping(values))
+
+
+def test_the_network_sees_both_luminances_on_the_rgb_grid_in_unit_range():
+    pipeline = _pipeline()
+    pipeline(FramePair(RGB, THERMAL))
+    ((infrared, visible),) = pipeline.engine.calls
+    assert infrared.shape == visible.shape == (1, 1, 48, 64)
+    assert infrared.dtype == visible.dtype == np.float32
+    np.testing.assert_allclose(visible[0, 0], cv2.cvtColor(RGB.pixels, cv2.COLOR_RGB2GRAY) / 255, atol=1e-6)
+    np.testing.assert_allclose(infrared[0, 0], cv2.resize(THERMAL.pixels, (64, 48)) / 255, atol=1 / 255)
+
+
+def test_a_fuser_that_answers_with_the_visible_luminance_gives_the_rgb_image_back():
+    image = _pipeline("visible")(FramePair(RGB, THERMAL)).image
+    assert np.abs(image.astype(int) - RGB.pixels).max() <= 2  # two roundings through YCrCb
+
+
+def test_without_colour_the_answer_itself_is_the_image():
+    result = _pipeline("infrared", output__color=False)(FramePair(RGB, Frame(RGB.pixels[..., 0], 104)))
+    np.testing.assert_array_equal(result.image, RGB.pixels[..., 0])
+    assert result.encoding == "mono8"
+
+
+def test_a_grey_visible_camera_gives_a_grey_result():
+    result = _pipeline("visible")(FramePair(Frame(RGB.pixels[..., 0], 100), THERMAL))
+    np.testing.assert_array_equal(result.image, RGB.pixels[..., 0])
+
+
+def test_the_result_carries_the_reference_frame_and_the_pairs_offset():
+    pair = FramePair(RGB, THERMAL, offset_ns=4)
+    assert _pipeline()(pair).reference is RGB
+    turned = _pipeline(reference="thermal")(pair)
+    assert turned.reference is THERMAL
+    assert turned.size == turned.image.shape[:2] == (24, 32)
+    assert turned.offset_ns == 4
+
+
+def test_where_the_thermal_camera_does_not_see_the_rgb_image_stays_as_it_is():
+    # Thermal covers the left half of the RGB image only.
+    pipeline = _pipeline(
+        "infrared", alignment__mode="homography", alignment__homography=[1.0, 0, 0, 0, 1, 0, 0, 0, 1]
+    )
+    dark = Frame(np.zeros((48, 32), np.uint8), 104)
+    image = pipeline(FramePair(RGB, dark)).image
+    assert np.abs(image[:, 34:].astype(int) - RGB.pixels[:, 34:]).max() <= 2
+    assert image[:, :30].mean() < 0.5 * RGB.pixels[:, :30].mean()
+
+
+def test_the_output_may_be_smaller_than_the_reference():
+    result = _pipeline(output__scale=0.5)(FramePair(RGB, THERMAL), with_aligned_thermal=True)
+    assert result.size == result.image.shape[:2] == result.aligned_thermal.shape == (24, 32)
+
+
+def test_a_homography_means_full_size_pixels_whatever_the_output_scale():
+    shift = [1.0, 0, 16, 0, 1, 0, 0, 0, 1]  # thermal lies 16 RGB pixels to the right
+    counts = Frame(np.full((48, 48), 9000, np.uint16), 104, encoding="mono16", unit=Unit.COUNTS)
+    for scale in (1.0, 0.5):
+        pipeline = _pipeline(alignment__mode="homography", alignment__homography=shift, output__scale=scale)
+        aligned = pipeline(FramePair(RGB, counts), with_image=False, with_aligned_thermal=True).aligned_thermal
+        columns = np.flatnonzero((aligned == 9000).all(axis=0))
+        assert abs(columns[0] - 16 * scale) <= 1
+
+
+def test_nothing_is_computed_that_is_not_wanted():
+    pipeline = _pipeline()
+    result = pipeline(FramePair(RGB, THERMAL), with_image=False)
+    assert result.image is None
+    assert result.aligned_thermal is None
+    assert result.size == (48, 64)
+    assert not pipeline.engine.calls
+
+
+def test_a_lone_frame_is_shown_as_it_is_and_says_so():
+    pipeline = _pipeline()
+    rgb_only = pipeline(FramePair(RGB, None))
+    assert rgb_only.mode is Mode.RGB_ONLY
+    np.testing.assert_array_equal(rgb_only.image, RGB.pixels)
+    thermal_only = pipeline(FramePair(None, THERMAL))
+    assert thermal_only.mode is Mode.THERMAL_ONLY
+    assert thermal_only.image.shape == (48, 64)  # on the grid that subscribers know by now
+    assert thermal_only.reference is THERMAL
+    assert not pipeline.engine.calls
+
+
+def test_a_lone_thermal_frame_before_any_rgb_is_shown_on_its_own_grid():
+    result = _pipeline()(FramePair(None, THERMAL))
+    np.testing.assert_array_equal(result.image, THERMAL.pixels)
+
+
+def test_mode_none_refuses_images_of_two_sizes():
+    with pytest.raises(CalibrationError, match="resize or homography"):
+        _pipeline(alignment__mode="none")(FramePair(RGB, THERMAL))
+
+
+def test_every_stage_is_timed():
+    result = _pipeline()(FramePair(RGB, THERMAL), with_aligned_thermal=True)
+    assert list(result.stage_ms) == ["normalise", "align", "split", "fuse", "merge", "aligned_thermal"]
