@@ -1,0 +1,228 @@
+"""Pictures and videos from disk as frames.
+
+A clip is what one camera saw: a single image, a folder of images or a video. 16-bit values are
+kept; a grey thermal picture that was stored in three channels is reduced to one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from ..errors import ImageError, nearest_name
+from ..frame import Frame, FramePair, Sensor, Unit
+from ..imaging import array_from_compressed
+
+__all__ = ["Clip", "ImageClip", "VideoClip", "frame_from_pixels", "open_clip", "pair_clips", "read_image"]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg")
+_ENCODINGS = {
+    ("uint8", 1): "mono8",
+    ("uint16", 1): "mono16",
+    ("float32", 1): "32FC1",
+    ("uint8", 3): "rgb8",
+    ("uint8", 4): "rgba8",
+    ("uint16", 3): "rgb16",
+}
+_GREY_TOLERANCE = 3  # levels; what video coding does to the channels of a grey image
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ImageClip:
+    """Image files in order of their names; ``names`` are their stems."""
+
+    sensor: Sensor
+    files: tuple[Path, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [file.stem for file in self.files]
+
+    def frames(self, rate_hz: float) -> Iterator[Frame]:
+        """Yield the frames, the first at time 0, ``rate_hz`` of them a second."""
+        for index, file in enumerate(self.files):
+            yield _named(file, read_image(file), self.sensor, round(index * _NS / rate_hz))
+
+
+@dataclass(frozen=True)
+class VideoClip:
+    """A video file.
+
+    Attributes:
+        rate_hz: Frame rate that the container declares.
+        count: Number of frames that the container declares: an estimate in some formats.
+    """
+
+    sensor: Sensor
+    file: Path
+    rate_hz: float
+    count: int
+
+    def frames(self, rate_hz: float) -> Iterator[Frame]:
+        """Yield the frames, the first at time 0, ``rate_hz`` of them a second.
+
+        Raises:
+            ImageError: Not one frame can be decoded.
+        """
+        capture = cv2.VideoCapture(str(self.file))
+        index = 0
+        try:
+            while True:
+                present, pixels = capture.read()
+                if not present:
+                    break
+                yield _named(self.file, pixels[..., ::-1], self.sensor, round(index * _NS / rate_hz))
+                index += 1
+        finally:
+            capture.release()
+        if index == 0:
+            raise ImageError(f"{self.file}: not one frame of this video can be decoded")
+
+
+Clip = ImageClip | VideoClip
+
+
+def open_clip(path: str | Path, sensor: Sensor) -> Clip:
+    """Return what is at ``path``: an image, a folder of images or a video, told by its suffix.
+
+    Raises:
+        ImageError: Nothing is there, the suffix is unknown, or the folder holds no image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f"no {sensor.value} images at {path}")
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise ImageError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
+        for first, second in itertools.pairwise(files):
+            if first.stem == second.stem:
+                raise ImageError(f"{path}: {first.name} and {second.name} have one name; remove one of them")
+        return ImageClip(sensor, tuple(files))
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return _open_video(path, sensor)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageClip(sensor, (path,))
+    raise ImageError(
+        f"{path}: expected a folder, an image ({', '.join(IMAGE_SUFFIXES)}) or a video "
+        f"({', '.join(VIDEO_SUFFIXES)}), got {path.suffix!r}"
+    )
+
+
+def _open_video(path: Path, sensor: Sensor) -> VideoClip:
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise ImageError(f"{path}: cannot be opened as a video; is it complete, and its codec supported?")
+        rate_hz = capture.get(cv2.CAP_PROP_FPS)
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
+    return VideoClip(sensor, path, rate_hz if rate_hz > 0 else 25.0, max(count, 0))
+
+
+def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str], Iterator[tuple[str, FramePair]]]:
+    """Pair two clips: images by stem (a lone image with a lone image), videos frame by frame.
+
+    Args:
+        rate_hz: Frames a second, for the stamps.
+
+    Returns:
+        The number of pairs (declared, for videos), the names that have no partner, and an iterator
+        of ``(name, pair)``.
+
+    Raises:
+        ImageError: The two are not of the same kind, or no name occurs in both.
+    """
+    if isinstance(rgb, VideoClip) and isinstance(thermal, VideoClip):
+        return min(rgb.count, thermal.count), [], _pair_videos(rgb, thermal, rate_hz)
+    if isinstance(rgb, VideoClip) or isinstance(thermal, VideoClip):
+        raise ImageError("expected two videos or two folders of images, got one of each; unpack the video first")
+    if len(rgb.files) == len(thermal.files) == 1:
+        return 1, [], _pair_images(rgb, thermal, rate_hz)
+    shared = set(rgb.names) & set(thermal.names)
+    if not shared:
+        raise ImageError(
+            f"no image name occurs in both {rgb.files[0].parent} and {thermal.files[0].parent}: for "
+            f"{rgb.names[0]!r} {nearest_name(rgb.names[0], thermal.names[:20])}"
+        )
+    unpaired = sorted(set(rgb.names) ^ set(thermal.names))
+    pairs = _pair_images(_restricted(rgb, shared), _restricted(thermal, shared), rate_hz)
+    return len(shared), unpaired, pairs
+
+
+def _restricted(clip: ImageClip, names: set[str]) -> ImageClip:
+    """Return the clip with only ``names``, once each, in order of the names."""
+    by_name = {file.stem: file for file in clip.files}
+    return ImageClip(clip.sensor, tuple(by_name[name] for name in sorted(names)))
+
+
+def _pair_images(rgb: ImageClip, thermal: ImageClip, rate_hz: float) -> Iterator[tuple[str, FramePair]]:
+    for name, first, second in zip(rgb.names, rgb.frames(rate_hz), thermal.frames(rate_hz), strict=True):
+        yield name, FramePair(first, second)
+
+
+def _pair_videos(rgb: VideoClip, thermal: VideoClip, rate_hz: float) -> Iterator[tuple[str, FramePair]]:
+    # The shorter video ends the pairing: containers often differ by a frame or two.
+    for index, (first, second) in enumerate(zip(rgb.frames(rate_hz), thermal.frames(rate_hz), strict=False)):
+        yield f"{index:06d}", FramePair(first, second)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image with its own depth: ``(H, W)`` or ``(H, W, C)`` in RGB(A) order.
+
+    Raises:
+        ImageError: The file cannot be read, or is not a complete image.
+    """
+    try:
+        message = SimpleNamespace(format=path.suffix.lstrip("."), data=path.read_bytes())
+        return array_from_compressed(message)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def frame_from_pixels(pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Frame:
+    """Wrap pixels of one camera; thermal ones become one channel, and counts unless they are 8-bit.
+
+    Raises:
+        ImageError: The data type or number of channels is not one that a camera gives, or a thermal
+            picture is in false colour.
+    """
+    if sensor is Sensor.THERMAL and pixels.ndim == 3:
+        pixels = _grey(pixels)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    encoding = _ENCODINGS.get((pixels.dtype.name, channels))
+    if encoding is None:
+        raise ImageError(f"expected 8-bit, 16-bit or float32 images, got {pixels.dtype} x {channels} channels")
+    raw = sensor is Sensor.THERMAL and pixels.dtype != np.uint8
+    frame_id = f"{sensor.value}_optical_frame"
+    return Frame(pixels, stamp_ns, frame_id, encoding, Unit.COUNTS if raw else Unit.INTENSITY)
+
+
+def _named(file: Path, pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Frame:
+    try:
+        return frame_from_pixels(pixels, sensor, stamp_ns)
+    except ImageError as error:
+        raise ImageError(f"{file}: {error}") from error
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """Return the one channel of a grey picture that came as three (or four, with alpha)."""
+    color = pixels[..., :3]
+    difference = int(np.max(np.ptp(color, axis=2)))
+    if difference > _GREY_TOLERANCE:
+        raise ImageError(
+            f"expected a grey thermal image, got colour channels up to {difference} levels apart; "
+            "a false-colour palette cannot be undone: export grey or 16-bit images"
+        )
+    return np.ascontiguousarray(color[..., 1])

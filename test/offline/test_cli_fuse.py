@@ -1,0 +1,183 @@
+"""``fusion-ros fuse``: which pictures meet, what is written, and what is refused.
+
+The fusion itself is replaced by something whose result is known: red is the RGB image's green
+channel, green is the thermal image, blue says how many pairs the pipeline has seen since its reset.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion_ros.cli import fuse
+from fusion_ros.cli.main import main
+from fusion_ros.cli.media import read_image
+from fusion_ros.cli.sinks import write_image
+from fusion_ros.frame import FramePair, Unit
+from fusion_ros.pipeline import FusionResult, FusionSettings, Mode
+
+
+class KnownPipeline:
+    """Stands in for FusionPipeline and remembers the pairs."""
+
+    description = "known on nothing"
+
+    def __init__(self, settings: FusionSettings) -> None:
+        self.settings = settings
+        self.pairs: list[FramePair] = []
+        self.seen = 0
+
+    def reset(self) -> None:
+        self.seen = 0
+
+    def __call__(self, pair: FramePair) -> FusionResult:
+        self.pairs.append(pair)
+        self.seen += 1
+        thermal = pair.thermal.pixels.astype(np.uint8)
+        count = np.full_like(thermal, self.seen)
+        image = np.dstack([pair.rgb.pixels[..., 1], thermal, count])
+        return FusionResult(image, Mode.FUSED, pair.rgb, stage_ms={"fuse": 2.0})
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[KnownPipeline]:
+    """The pipelines that the verb opened."""
+    pipelines: list[KnownPipeline] = []
+
+    def open_known(settings: FusionSettings) -> KnownPipeline:
+        pipelines.append(KnownPipeline(settings))
+        return pipelines[-1]
+
+    monkeypatch.setattr(fuse, "open_pipeline", open_known)
+    return pipelines
+
+
+def rgb_picture(value: int) -> np.ndarray:
+    return np.dstack([np.full((16, 24), channel, np.uint8) for channel in (1, value, 3)])
+
+
+def write_pictures(folder, rgb: dict[str, int], thermal: dict[str, int]) -> None:
+    for name, value in rgb.items():
+        write_image(folder / "rgb" / f"{name}.png", rgb_picture(value))
+    for name, value in thermal.items():
+        write_image(folder / "thermal" / f"{name}.png", np.full((16, 24), value, np.uint8))
+
+
+def run(folder, *options: str, rgb="rgb", thermal="thermal", out="out") -> int:
+    paths = ["--rgb", str(folder / rgb), "--thermal", str(folder / thermal), "--out", str(folder / out)]
+    return main(["fuse", *paths, *options])
+
+
+def test_two_images_of_any_name_become_one(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"color": 40}, {"heat": 90})
+    assert run(tmp_path, rgb="rgb/color.png", thermal="thermal/heat.png", out="new/fused.png") == 0
+    image = read_image(tmp_path / "new" / "fused.png")
+    assert image[0, 0].tolist() == [40, 90, 1]
+    shown = capsys.readouterr().out
+    assert "known on nothing" in shown
+    assert "new/fused.png: 1 fused" in shown
+    assert "fuse 2.0" in shown
+
+
+def test_folders_pair_by_name_and_the_rest_is_reported(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 10, "b": 20, "c": 30}, {"b": 120, "c": 130, "d": 140})
+    assert run(tmp_path) == 0
+    found = {file.name: read_image(file)[0, 0].tolist() for file in (tmp_path / "out").iterdir()}
+    assert found == {"b.png": [20, 120, 1], "c.png": [30, 130, 2]}
+    assert "2 images have no partner and are left out: a, d" in capsys.readouterr().out
+
+
+def test_independent_pictures_are_fused_without_memory(tmp_path, opened):
+    write_pictures(tmp_path, {"b": 20, "c": 30}, {"b": 120, "c": 130})
+    assert run(tmp_path, "--independent") == 0
+    assert [read_image(file)[0, 0, 2] for file in (tmp_path / "out").iterdir()] == [1, 1]
+
+
+def test_sixteen_bit_thermal_images_reach_the_pipeline_as_counts(tmp_path, opened):
+    counts = np.arange(16 * 24, dtype=np.uint16).reshape(16, 24) + 7000
+    write_pictures(tmp_path, {"a": 10}, {})
+    write_image(tmp_path / "thermal" / "a.tiff", counts)
+    assert run(tmp_path) == 0
+    (pair,) = opened[0].pairs
+    np.testing.assert_array_equal(pair.thermal.pixels, counts)
+    assert pair.thermal.unit is Unit.COUNTS
+
+
+def test_videos_are_fused_frame_by_frame_until_the_shorter_ends(tmp_path, opened):
+    for name, count in (("rgb.avi", 5), ("thermal.avi", 7)):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 16))
+        for index in range(count):
+            writer.write(np.full((16, 32, 3), 20 * index, np.uint8))
+        writer.release()
+    assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused.mp4") == 0
+    capture = cv2.VideoCapture(str(tmp_path / "fused.mp4"))
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (5, 10)
+    assert [pair.rgb.stamp_ns for pair in opened[0].pairs] == [index * 10**8 for index in range(5)]
+    assert np.allclose([pair.thermal.pixels.mean() for pair in opened[0].pairs], np.arange(5) * 20, atol=3)
+    assert opened[0].pairs[0].thermal.pixels.ndim == 2
+
+
+def test_options_and_yaml_reach_the_pipeline(tmp_path, opened):
+    write_pictures(tmp_path, {"a": 1}, {"a": 2})
+    (tmp_path / "params.yaml").write_text("output: {scale: 0.5}\nmodel: lrrnet\n")
+    assert run(tmp_path, "--params", str(tmp_path / "params.yaml"), "--no-output.color", "--model", "didfuse") == 0
+    expected = {"output.scale": 0.5, "output.color": False, "model": "didfuse"}
+    assert opened[0].settings == FusionSettings.from_mapping(expected)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "thermal", "out", "reason"),
+    [
+        ("nowhere", "thermal", "out", "no rgb images at"),
+        ("rgb", "empty", "out", "no image in this folder"),
+        ("rgb", "notes.txt", "out", "got '.txt'"),
+        ("rgb", "broken.mp4", "out", "broken.mp4: cannot be opened as a video"),
+        ("rgb", "thermal", "fused.png", "many images cannot go into one"),
+        ("rgb", "thermal", "taken", "exists already"),
+        ("rgb/a.png", "bad.png", "fused.png", "bad.png"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_with_its_name(tmp_path, opened, capsys, rgb, thermal, out, reason):
+    write_pictures(tmp_path, {"a": 1, "b": 2}, {"a": 2, "b": 3})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    for name in ("notes.txt", "broken.mp4", "bad.png"):
+        (tmp_path / name).write_text("hello")
+    assert run(tmp_path, rgb=rgb, thermal=thermal, out=out) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "fused.png").exists()
+
+
+def test_folders_without_a_common_name_are_refused(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"rgb_001": 1, "rgb_002": 1}, {"ir_001": 1, "ir_002": 1})
+    assert run(tmp_path) == 2
+    assert "no image name occurs in both" in capsys.readouterr().err
+
+
+def test_two_files_of_one_name_are_refused(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 1, "b": 1}, {"a": 1, "b": 1})
+    write_image(tmp_path / "rgb" / "a.jpg", rgb_picture(3))
+    assert run(tmp_path) == 2
+    assert "a.jpg and a.png have one name" in capsys.readouterr().err
+
+
+def test_what_was_fused_before_an_error_stays(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 1, "b": 1}, {"a": 1, "b": 1})
+    (tmp_path / "thermal" / "b.png").write_bytes(b"")
+    assert run(tmp_path) == 2
+    shown = capsys.readouterr()
+    assert "thermal/b.png" in shown.err
+    assert "1 fused" in shown.out
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_an_existing_result_is_replaced_only_on_request(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 1}, {"a": 1})
+    assert run(tmp_path, out="fused.png") == 0
+    assert run(tmp_path, out="fused.png") == 2
+    assert run(tmp_path, "--overwrite", out="fused.png") == 0
+    assert run(tmp_path, "--rate", "0", out="other.png") == 2
+    assert "--rate" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""Options are the settings: same names, same checks, and the nearer source wins."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import pytest
+
+from fusion_ros.cli.options import add_settings, settings_from
+from fusion_ros.errors import SettingsError
+from fusion_ros.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class Inner(Settings):
+    tolerance_ms: float = setting(20.0, "Largest difference.", unit="ms", bounds=(0.0, 100.0))
+    strict: bool = setting(True, "Be strict.")
+
+
+@dataclass(frozen=True)
+class Outer(Settings):
+    count: int = setting(3, "How many, 100% sure.", bounds=(0, None))
+    mode: str = setting("fast", "Way to go.", choices=("fast", "good"))
+    topics: tuple[str, ...] = setting((), "Names.", element=str)
+    pairing: Inner = setting(Inner(), "Pairing.")
+
+
+def parse(*words: str, prefix: str = "") -> Outer:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_settings(parser, Outer, prefix=prefix)
+    return settings_from(parser.parse_args(words), Outer, prefix=prefix)
+
+
+def test_without_options_the_defaults_hold():
+    assert parse() == Outer()
+
+
+def test_options_carry_dotted_names_and_every_type():
+    settings = parse(
+        "--pairing.tolerance_ms", "5", "--no-pairing.strict", "--topics", "/a", "/b", "--mode", "good"
+    )
+    assert settings == Outer(mode="good", topics=("/a", "/b"), pairing=Inner(5.0, False))
+    assert parse("--pairing.strict").pairing.strict is True
+
+
+def test_yaml_wins_over_defaults_and_options_over_yaml(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("count: 7\npairing:\n  tolerance_ms: 30\n  strict: false\n")
+    settings = parse("--params", str(file), "--pairing.tolerance_ms", "40")
+    assert settings == Outer(count=7, pairing=Inner(40.0, False))
+
+
+def test_an_option_given_with_the_default_value_still_wins_over_yaml(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("fusion_node:\n  ros__parameters:\n    count: 7\n    pairing.strict: false\n")
+    settings = parse("--params", str(file), "--count", "3", "--pairing.strict")
+    assert settings == Outer()
+
+
+def test_a_prefix_keeps_several_settings_classes_apart(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("world:\n  count: 7\nworld.mode: good\nother:\n  anything: 1\n")
+    settings = parse("--params", str(file), "--world.pairing.tolerance_ms", "1", prefix="world")
+    assert settings == Outer(count=7, mode="good", pairing=Inner(1.0))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--pairing.tolerance_ms", "500"], "pairing.tolerance_ms: expected 0 to 100 ms, got 500"),
+        (["--mode", "god"], "did you mean 'good'"),
+        (["--params", "/nowhere.yaml"], "no settings file at /nowhere.yaml"),
+    ],
+)
+def test_values_are_checked_like_anywhere_else(words, reason):
+    with pytest.raises(SettingsError, match=reason):
+        parse(*words)
+
+
+def test_an_unknown_yaml_key_names_the_nearest(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("pairing: {tolerence_ms: 3}")
+    with pytest.raises(SettingsError, match=r"did you mean 'pairing\.tolerance_ms'"):
+        parse("--params", str(file))
+
+
+def test_the_help_tells_meaning_unit_bounds_default_and_choices(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--pairing.tolerance_ms FLOAT Largest difference. (0 to 100 ms; default: 20.0)" in text
+    assert "--mode {fast,good} Way to go. (default: fast)" in text
+    assert "--pairing.strict, --no-pairing.strict Be strict. (default: True)" in text
+    assert "How many, 100% sure. (at least 0; default: 3)" in text
+    assert "--topics [STR ...] Names. (default: none)" in text
