@@ -230,6 +230,23 @@ class Rig:
         inverse[:3, 3] = -inverse[:3, :3] @ self.rgb_from_thermal[:3, 3]
         return inverse
 
+    def homography(self, distance_m: float) -> np.ndarray:
+        """Return the 3 x 3 matrix that takes thermal pixels to RGB pixels, exact at one distance.
+
+        Exact for points of the plane ``z = distance_m`` of the thermal optical frame, seen without lens
+        distortion: ``K_rgb (R + t n^T / d) K_thermal^-1`` with ``n = (0, 0, 1)`` (Hartley and
+        Zisserman, eq. 13.2).
+
+        Raises:
+            CalibrationError: ``distance_m`` is not positive.
+        """
+        if not distance_m > 0:
+            raise CalibrationError(f"expected a positive distance in metres, got {distance_m!r}")
+        plane = np.outer(self.rgb_from_thermal[:3, 3], (0.0, 0.0, 1.0 / distance_m))
+        moved = self.rgb_from_thermal[:3, :3] + plane
+        matrix = self.rgb.matrix @ moved @ np.linalg.inv(self.thermal.matrix)
+        return matrix / matrix[2, 2]
+
 
 def _is_finite(*values: float) -> bool:
     return all(math.isfinite(value) for value in values)

@@ -107,3 +107,23 @@ def test_a_rig_inverts_its_transform() -> None:
 def test_a_transform_that_is_not_rigid_is_refused(pose: np.ndarray) -> None:
     with pytest.raises(CalibrationError, match="rgb_from_thermal"):
         Rig(camera(), camera(), pose)
+
+
+def test_the_rigs_homography_is_exact_on_its_plane_and_parallax_elsewhere():
+    pose = np.eye(4)
+    pose[:3, :3] = cv2.Rodrigues(np.array([0.01, -0.02, 0.005]))[0]
+    pose[:3, 3] = (0.08, -0.01, 0.02)
+    rgb, thermal = PinholeCamera(640, 480, 500, 510, 320, 240), PinholeCamera(320, 256, 300, 295, 158, 130)
+    rig = Rig(rgb, thermal, pose)
+    pixels = np.array([[10.0, 20.0], [200.0, 100.0], [319.0, 255.0]])
+
+    def through_space(depth):
+        points = thermal.rays(pixels) * depth
+        vector = cv2.Rodrigues(pose[:3, :3])[0]
+        return cv2.projectPoints(points, vector, pose[:3, 3], rgb.matrix, None)[0][:, 0]
+
+    mapped = cv2.perspectiveTransform(pixels[None], rig.homography(8.0))[0]
+    np.testing.assert_allclose(mapped, through_space(8.0), atol=1e-6)
+    assert np.abs(mapped - through_space(2.0)).max() > 5
+    with pytest.raises(CalibrationError, match="positive distance"):
+        rig.homography(0.0)
