@@ -1,0 +1,1 @@
+"""Training data: paired folders and the crops that are taken from them."""
