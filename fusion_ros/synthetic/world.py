@@ -162,7 +162,7 @@ class SyntheticWorld:
 
 
 def _build_rig(options: WorldSettings) -> Rig:
-    """Two cameras side by side, the thermal one a little narrower and turned by a fraction of a degree."""
+    """Two cameras side by side, the thermal one a little wider and turned by a fraction of a degree."""
     w, h = options.rgb_width, options.rgb_height
     lens = (-0.09, 0.03, 0.0004, -0.0003, 0.0)
     rgb = PinholeCamera(w, h, 0.82 * w, 0.82 * w, 0.503 * w, 0.497 * h, lens)

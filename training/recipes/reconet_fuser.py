@@ -41,14 +41,10 @@ class ReCoNetFuserRecipe(Settings):
     )
     gamma: float = setting(0.28, "Share of structure against pixel intensity in the loss.", bounds=(0, 1))
     brightness: float = setting(
-        1.1, "Pull of the brighter source in the pixel term, ours; 1 gives the paper's term.", bounds=(0, 2)
+        1.0, "Pull of the brighter source in the pixel term; above 1 is ours.", bounds=(0, 2)
     )
-    contrast_weight: float = setting(
-        3.0, "Weight of the contrast term, which is ours; 0 gives the paper's loss.", bounds=(0, None)
-    )
-    correlation_weight: float = setting(
-        0.3, "Weight of the correlation term, which is ours; 0 gives the paper's loss.", bounds=(0, None)
-    )
+    contrast_weight: float = setting(0.0, "Weight of the contrast term, which is ours.", bounds=(0, None))
+    correlation_weight: float = setting(0.0, "Weight of the correlation term, which is ours.", bounds=(0, None))
     plain_epochs: int = setting(
         10, "Epochs before the contrast and correlation terms are added to the others.", bounds=(0, None)
     )
@@ -165,13 +161,8 @@ def describe(settings: ReCoNetFuserRecipe) -> tuple[str, ...]:
     return (
         "Fuses registered single-channel images in [0, 1], infrared first, visible luma second; the output is "
         "clamped to [0, 1], never stretched.",
-        f"Loss: the paper's equations 3 to 5 with gamma {s.gamma:g}, all reductions means, SSIM window 11, sigma "
-        f"1.5. Ours on top of it: in equation 5 the brighter source weighs {s.brightness:g}, the darker "
-        f"{2 - s.brightness:g}; per crop, {s.contrast_weight:g} x |std(fused) - max(std(infrared), std(visible))| "
-        f"and {s.correlation_weight:g} x (1 - mean Pearson correlation with the sources), both left out of the "
-        f"first {s.plain_epochs} epochs.",
-        "The contrast and correlation terms are close to what SD and CC measure, so these two figures flatter the "
-        "weights; judge them by the pictures and by other metrics too.",
+        f"Loss: the paper's equations 3 to 5, gamma {s.gamma:g}, all reductions means, SSIM window 11, sigma 1.5.",
+        *_own_terms(s),
         f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs (the paper: 300, no schedule named), "
         f"batches of {s.batch} joint random crops of {s.crop} px with horizontal flips.",
         f"BatchNorm uses batch statistics for {s.statistics_epochs} epochs, momentum {s.statistics_momentum:g}; "
@@ -179,6 +170,23 @@ def describe(settings: ReCoNetFuserRecipe) -> tuple[str, ...]:
         "The fuser was trained by itself on registered pairs; the paper trains it jointly with its registration "
         "network. The weights are those of the epoch with the lowest validation loss.",
     )
+
+
+def _own_terms(s: ReCoNetFuserRecipe) -> tuple[str, ...]:
+    """Say what the loss has beside the paper's terms, if anything."""
+    notes = []
+    if s.brightness != 1:
+        notes.append(
+            f"Ours: in equation 5 the brighter source weighs {s.brightness:g}, the darker {2 - s.brightness:g}."
+        )
+    if s.contrast_weight or s.correlation_weight:
+        notes.append(
+            f"Ours, after the first {s.plain_epochs} epochs: per crop, {s.contrast_weight:g} x |std(fused) - "
+            f"max(std(infrared), std(visible))| and {s.correlation_weight:g} x (1 - mean Pearson correlation with "
+            "the sources). These terms are close to what SD and CC measure, so these two figures flatter the "
+            "weights; judge them by the pictures and by other metrics too."
+        )
+    return tuple(notes)
 
 
 @torch.no_grad()
