@@ -1,0 +1,68 @@
+"""Runs a network with OpenVINO on the CPU: the fastest engine where there is no GPU."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from torch import nn
+
+from ..errors import EngineError
+from ..networks.deployed import deployed
+from .base import EngineSettings, Plan, SizedEngine, available_cores
+from .openvino_graph import openvino_graph
+from .openvino_runtime import openvino
+
+__all__ = ["OpenVINOEngine"]
+
+# Precision -> (OpenVINO's name of it, the capability that a processor must report for it)
+_PRECISIONS = {"float32": ("f32", "FP32"), "float16": ("f16", "FP16"), "bfloat16": ("bf16", "BF16")}
+
+
+class OpenVINOEngine(SizedEngine):
+    """Runs the network's deployed form, in strips that fit the cache, with OpenVINO.
+
+    Args:
+        network: A trained network; copied, not changed.
+        settings: Precision and threads.
+        why: Ends the description, for example ``chosen because ...``.
+
+    Raises:
+        EngineError: The processor has no arithmetic of the precision asked for.
+    """
+
+    def __init__(self, network: nn.Module, settings: EngineSettings, why: str = "") -> None:
+        self._core = openvino.Core()
+        self._network = copy.deepcopy(network).eval().requires_grad_(False)
+        threads = settings.threads or available_cores()
+        self._options = {
+            "INFERENCE_PRECISION_HINT": self._supported(settings.precision),
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # Threads nailed to cores wait for whatever else runs there, and a robot runs much else.
+            "ENABLE_CPU_PINNING": False,
+        }
+        version = openvino.__version__.partition("-")[0]
+        described = f"openvino {version} on cpu, {settings.precision}, {threads} threads"
+        super().__init__("openvino", "cpu", f"{described}{why and f'; {why}'}")
+
+    def _compile(self, height: int, width: int) -> Plan:
+        shape = (1, 1, height, width)
+        graph = openvino_graph(deployed(self._network, height, width), shape, shape)
+        request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
+
+        def plan(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
+            images = [np.ascontiguousarray(image) for image in (infrared, visible)]
+            return request.infer(images, share_inputs=True, share_outputs=False)[0]
+
+        return plan
+
+    def _supported(self, precision: str) -> str:
+        name, capability = _PRECISIONS[precision]
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if capability not in capabilities:
+            raise EngineError(
+                f"engine.precision: {precision} is not supported by this processor "
+                f"({self._core.get_property('CPU', 'FULL_DEVICE_NAME')}); set it to float32"
+            )
+        return name
