@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -26,6 +26,10 @@ lint: ## Style and import checks
 bench: ## Frames per second of each engine against the plain network, in one run
 	@$(PYTHON) tools/bootstrap.py $(VENV) demo
 	@$(RUN) -m fusion_ros.cli bench $(ARGS)
+
+docs: ## Write docs/parameters.md from the settings classes
+	@$(PYTHON) tools/bootstrap.py $(VENV) demo
+	@$(RUN) -m tools.parameter_docs
 
 clean: ## Remove the environment and everything that was generated
 	rm -rf $(VENV) build install log out .pytest_cache .ruff_cache

@@ -115,6 +115,15 @@ class FusionPipeline:
         """Forget everything learned from earlier frames (time jumped, or a new recording begins)."""
         self._normalise.reset()
 
+    def prepare(self, height: int, width: int) -> None:
+        """Compile the engine for reference images of this size, so that the first one is not late.
+
+        Raises:
+            EngineError: The network cannot be compiled.
+        """
+        self._reference_size = (height, width)
+        self.engine.prepare(*self._grid)
+
     def __call__(
         self, pair: FramePair, *, with_image: bool = True, with_aligned_thermal: bool = False
     ) -> FusionResult:

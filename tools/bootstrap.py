@@ -14,11 +14,13 @@ from __future__ import print_function
 
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUIREMENTS = os.path.join(ROOT, "requirements")
+GROUPS = ("demo", "test")  # each holds the one before it
 OLDEST, NEWEST = (3, 10), (3, 14)
 # What a distribution brings itself; a second copy from a wheel would not fit its compiled messages.
 FROM_DISTRIBUTION = ("numpy", "opencv-python-headless", "pyyaml", "scipy")
@@ -26,33 +28,44 @@ FROM_DISTRIBUTION = ("numpy", "opencv-python-headless", "pyyaml", "scipy")
 
 def main(argv):
     """Create or complete the environment; return the exit code."""
-    if len(argv) != 3:
-        print("usage: bootstrap.py VENV GROUP (demo or test)", file=sys.stderr)
+    if len(argv) != 3 or argv[2] not in GROUPS:
+        print("usage: bootstrap.py VENV GROUP, where GROUP is demo or test", file=sys.stderr)
         return 2
     venv, group = argv[1], argv[2]
     distribution = os.environ.get("ROS_DISTRO", "")
-    problem = unsupported(sys.version_info[:2], distribution) or missing_venv()
+    problem = unsupported(sys.version_info[:2], distribution, platform.machine()) or missing_venv()
     if problem:
         print("error: " + problem, file=sys.stderr)
         return 1
-    wanted = requirement_files(group, distribution)
-    stamp = os.path.join(venv, "installed-" + group)
-    state = fingerprint(wanted, distribution)
-    if os.path.exists(stamp) and read(stamp) == state:
-        return 0
-    return install(venv, wanted, distribution, stamp, state)
+    for larger in GROUPS[GROUPS.index(group) :]:
+        if is_installed(venv, larger, distribution):
+            return 0
+    return install(venv, group, distribution)
 
 
-def unsupported(version, distribution):
+def is_installed(venv, group, distribution):
+    """Tell whether a group was installed just as it is described now."""
+    stamp = stamp_file(venv, group)
+    return os.path.exists(stamp) and read(stamp) == fingerprint(group, distribution)
+
+
+def stamp_file(venv, group):
+    """Return the file that says what was installed."""
+    return os.path.join(venv, "installed-" + group)
+
+
+def unsupported(version, distribution, machine="x86_64"):
     """Return one line on why this Python cannot be used, or an empty string."""
     spelled = "{}.{}".format(*version)
     way_out = "install one of Python 3.10 to 3.14 and say: make PYTHON=python3.12 ..."
     if version < OLDEST:
         return "Python 3.10 or newer is needed, this is {}; {}".format(spelled, way_out)
     if not distribution and version > NEWEST:
-        return ("there are no ROS 2 wheels for Python {}; {} - or source a ROS 2 distribution first").format(
+        return "there are no ROS 2 wheels for Python {}; {} - or source a ROS 2 distribution first".format(
             spelled, way_out
         )
+    if not distribution and machine not in ("x86_64", "AMD64"):
+        return "there are no ROS 2 wheels for {} processors; source a ROS 2 distribution first".format(machine)
     return ""
 
 
@@ -76,22 +89,23 @@ def requirement_files(group, distribution):
     return [os.path.join(REQUIREMENTS, name) for name in names]
 
 
-def fingerprint(files, distribution):
+def fingerprint(group, distribution):
     """Return a text that changes whenever something else would be installed."""
     digest = hashlib.sha256((distribution + sys.version).encode())
-    for name in [*files, os.path.join(REQUIREMENTS, "constraints.txt")]:
+    for name in [*requirement_files(group, distribution), os.path.join(REQUIREMENTS, "constraints.txt")]:
         digest.update(read(name).encode())
     return digest.hexdigest()
 
 
-def install(venv, files, distribution, stamp, state):
-    """Create the environment and install the pinned requirements into it."""
+def install(venv, group, distribution):
+    """Create the environment and install a group's pinned requirements into it."""
     print("setting up {} (once)".format(os.path.relpath(venv, ROOT)), flush=True)
     options = ["--system-site-packages"] if distribution else []
     python = os.path.join(venv, "bin", "python")
     if not os.path.exists(python) and subprocess.call([sys.executable, "-m", "venv", *options, venv]) != 0:
         print("error: could not create {}".format(venv), file=sys.stderr)
         return 1
+    files = requirement_files(group, distribution)
     lines = [line for name in files for line in read(name).splitlines()]
     if distribution:
         lines = [line for line in lines if requirement_name(line) not in FROM_DISTRIBUTION]
@@ -104,8 +118,8 @@ def install(venv, files, distribution, stamp, state):
     if subprocess.call([*pip, "-r", chosen]) != 0:
         print("error: pip could not install {}; see its message above".format(chosen), file=sys.stderr)
         return 1
-    with open(stamp, "w") as file:
-        file.write(state)
+    with open(stamp_file(venv, group), "w") as file:
+        file.write(fingerprint(group, distribution))
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..alignment import CoarseSettings
-from ..bags import IMAGE_TYPES, BagReader, BagWriter
+from ..bags import IMAGE_TYPES, BagReader, BagWriter, frames
 from ..errors import BagError, FusionError
 from ..frame import Sensor
 from ..synthetic import SyntheticWorld, WorldSettings
@@ -35,12 +35,13 @@ _TYPICAL_DISTANCE_M = 12.0
 
 @dataclass(frozen=True)
 class Recording:
-    """A bag with the two image topics to fuse, by sensor name."""
+    """A bag with the two image topics to fuse, by sensor name; sizes are ``(h, w)``."""
 
     path: Path
     topics: dict[str, str]
     types: dict[str, str]
     seconds: float
+    rgb_size: tuple[int, int]
     alignment: CoarseSettings = field(default_factory=CoarseSettings)
 
     @property
@@ -99,7 +100,10 @@ def open_recording(path: Path, rgb: str | None, thermal: str | None) -> Recordin
             raise BagError(f"name both topics (RGB=... THERMAL=..., --rgb, --thermal); {path} has these: {listed}")
         topics = {Sensor.RGB.value: rgb, Sensor.THERMAL.value: thermal}
         types = {name: bag.require(topic, IMAGE_TYPES).type for name, topic in topics.items()}
-        return Recording(path, topics, types, (bag.end_ns - bag.start_ns) / 1e9)
+        first = next(iter(frames(bag, rgb)), None)
+        if first is None:
+            raise BagError(f"{path}: {rgb} holds no image")
+        return Recording(path, topics, types, (bag.end_ns - bag.start_ns) / 1e9, first.size)
 
 
 def _synthetic(args: argparse.Namespace) -> Recording:
@@ -107,7 +111,7 @@ def _synthetic(args: argparse.Namespace) -> Recording:
     world = SyntheticWorld(WorldSettings(condition=args.condition))
     cameras = {Sensor.RGB: world.rig.rgb, Sensor.THERMAL: world.rig.thermal}
     start_ns = 1_700_000_000_000_000_000
-    bar = tqdm(total=round(args.seconds, 1), desc="recording a synthetic street", unit="s", bar_format=_BAR)
+    bar = tqdm(total=args.seconds, desc="recording a synthetic street", unit="s", bar_format=_BAR)
     with BagWriter(path, overwrite=True) as bag, bar:
         for capture_ns, sensor, frame in world.frames(args.seconds, start_ns):
             topic = f"/{sensor.value}/image_raw"
@@ -115,7 +119,7 @@ def _synthetic(args: argparse.Namespace) -> Recording:
             fields = cameras[sensor].camera_info_fields()
             info_topic = f"/{sensor.value}/camera_info"
             bag.write_camera_info(info_topic, fields, frame.stamp_ns, frame.frame_id, capture_ns)
-            bar.update(round((capture_ns - start_ns) / 1e9 - bar.n, 3))
+            bar.update((capture_ns - start_ns) / 1e9 - bar.n)
     recording = open_recording(path, "/rgb/image_raw", "/thermal/image_raw")
     homography = tuple(world.rig.homography(_TYPICAL_DISTANCE_M).ravel().tolist())
     return replace(recording, alignment=CoarseSettings(mode="homography", homography=homography))
@@ -148,7 +152,7 @@ def _run(recording: Recording, args: argparse.Namespace) -> None:
 
 def _watch(processes: Processes, seconds: float) -> None:
     start = time.monotonic()
-    with tqdm(total=round(seconds, 1), desc="fusing it over ROS 2", unit="s", bar_format=_BAR) as bar:
+    with tqdm(total=seconds, desc="fusing it over ROS 2", unit="s", bar_format=_BAR) as bar:
         while "player" not in (ended := processes.ended()):
             processes.require_alive("fusion_node", "recorder")
             bar.update(min(time.monotonic() - start, seconds) - bar.n)

@@ -26,7 +26,7 @@ or a folder of PNG files, told by the name given to --out."""
 
 EXAMPLES = """\
 fusion-ros fuse --rgb rgb.png --thermal thermal.tiff --out fused.png
-fusion-ros fuse --rgb drive/rgb --thermal drive/thermal --out drive/fused --model lrrnet
+fusion-ros fuse --rgb drive/rgb --thermal drive/thermal --out drive/fused --no-output.color
 fusion-ros fuse --rgb rgb.mp4 --thermal thermal.mp4 --out fused.mp4 --output.scale 0.5
 fusion-ros fuse --rgb rgb.mp4 --thermal thermal.mp4 --out frames/ --params config/fusion.yaml"""
 

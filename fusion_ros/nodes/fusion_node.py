@@ -22,11 +22,10 @@ from std_srvs.srv import SetBool
 
 from ..errors import CalibrationError, FusionError, SettingsError
 from ..frame import FramePair, Sensor
-from ..imaging import check_image
 from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
 from ..ros import parameters, qos
 from ..ros.diagnostics import Snapshot, diagnostic_array, fusion_statuses
-from ..ros.messages import decode, stamp_ns
+from ..ros.messages import check, decode, stamp_ns
 from ..ros.statistics import Statistics
 from ..ros.synchroniser import ApproximatePairer, make_pairer
 from ..ros.worker import Worker
@@ -55,6 +54,16 @@ class InputSettings(Settings):
         "Transport of the thermal images; compressed reads the sibling topic <topic>/compressed.",
         choices=("raw", "compressed"),
         read_only=True,
+    )
+    width: int = setting(
+        0,
+        "Width of the reference images: with height, the engine is compiled at configure; 0: at the first frame.",
+        unit="px",
+        bounds=(0, 16384),
+        read_only=True,
+    )
+    height: int = setting(
+        0, "Height of the reference images; see width.", unit="px", bounds=(0, 16384), read_only=True
     )
 
 
@@ -108,12 +117,16 @@ class FusionNode(LifecycleNode):
         """Load the model and create the publishers."""
         self.get_logger().info(f"loading {self.settings.model}")
         try:
-            self._pipeline = open_pipeline(self.settings)
+            pipeline = open_pipeline(self.settings)
+            if self.settings.input.width and self.settings.input.height:
+                self.get_logger().info("compiling the engine")
+                pipeline.prepare(self.settings.input.height, self.settings.input.width)
             self._replace_pairer(make_pairer(self.settings.pairing))
         except FusionError as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._description = self._pipeline.description
+        self._pipeline = pipeline
+        self._description = pipeline.description
         self._outputs = FusionOutputs(self, self.settings.qos)
         return TransitionCallbackReturn.SUCCESS
 
@@ -206,8 +219,7 @@ class FusionNode(LifecycleNode):
             self.statistics.count(f"disabled_{sensor.value}")
             return
         try:
-            if isinstance(message, Image):
-                check_image(message)
+            check(message)
         except FusionError as error:
             self.statistics.count(f"malformed_{sensor.value}")
             self._report(f"{sensor.value} image", error)

@@ -13,11 +13,14 @@ from std_msgs.msg import Header
 from ..errors import SettingsError
 from ..frame import Frame
 from ..geometry.cameras import PinholeCamera
-from ..imaging import frame_from_compressed, frame_from_image, image_fields
+from ..imaging import check_image, frame_from_compressed, frame_from_image, image_fields
+from ..imaging.convert import stamped_frame
+from .bridge import bridged_array, is_foreign
 
 __all__ = [
     "begins_with_header",
     "camera_info_message",
+    "check",
     "decode",
     "header",
     "image_message",
@@ -89,7 +92,23 @@ def decode(message: Image | CompressedImage | None) -> Frame | None:
     """
     if message is None:
         return None
-    return frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
+    if isinstance(message, CompressedImage):
+        return frame_from_compressed(message)
+    if is_foreign(message.encoding):
+        pixels = bridged_array(message)
+        name = "rgb8" if pixels.ndim == 3 else f"{8 * pixels.itemsize}UC1"
+        return stamped_frame(message.header, pixels, name)
+    return frame_from_image(message)
+
+
+def check(message: Image | CompressedImage) -> None:
+    """Check what can be told from an image message's fields alone: microseconds.
+
+    Raises:
+        ImageError: The message is malformed or has an unknown encoding.
+    """
+    if isinstance(message, Image) and not is_foreign(message.encoding):
+        check_image(message)
 
 
 def message_class(type_name: str) -> Any:

@@ -37,7 +37,7 @@ class KnownPipeline:
         thermal = pair.thermal.pixels.astype(np.uint8)
         count = np.full_like(thermal, self.seen)
         image = np.dstack([pair.rgb.pixels[..., 1], thermal, count])
-        return FusionResult(image, Mode.FUSED, pair.rgb, stage_ms={"fuse": 2.0})
+        return FusionResult(image, image.shape[:2], Mode.FUSED, pair.rgb, stage_ms={"fuse": 2.0})
 
 
 @pytest.fixture

@@ -55,6 +55,34 @@ def test_a_bag_played_and_recorded_again_is_the_same(bag, tmp_path):
     assert lasted_s > 0.9 * 19 * STEP / 1e9  # it took its time, as the recording did
 
 
+def test_a_looped_replay_publishes_a_clock_that_runs_with_the_bag_and_jumps_back(bag, tmp_path):
+    copy = tmp_path / "copy"
+    with Processes(isolated_environment()) as processes:
+        topics = ["/clock:rosgraph_msgs/msg/Clock", "/thermal/image_raw:sensor_msgs/msg/Image"]
+        recorder = {"out": str(copy), "topics": topics, "reliability": "reliable"}
+        processes.start("recorder", node_command("recorder_node", recorder), tmp_path / "recorder.log")
+        processes.await_log("recorder", "recording", 30)
+        player = _player(bag, loop=True, clock_hz=50.0, rate=2.0, start_offset_s=0.5)
+        processes.start("player", player, tmp_path / "player.log")
+        processes.await_log("player", "playing", 30)
+        time.sleep(1.5)
+        processes.interrupt("player")
+        assert processes.wait("player", 20) == 0
+        processes.interrupt("recorder")
+        processes.wait("recorder", 20)
+    with BagReader(copy) as bag_of_both:
+        stamps = [m.stamp_ns for m in bag_of_both.messages(["/thermal/image_raw"])]
+        times = [m.message.clock for m in bag_of_both.messages(["/clock"])]
+    clock = [t.sec * 1_000_000_000 + t.nanosec for t in times]
+    steps = np.diff(clock)
+    assert min(clock) >= START + 500_000_000 - STEP
+    assert max(clock) <= START + 20 * STEP
+    assert (steps < 0).sum() >= 2  # 0.45 s of bag at twice the speed: several laps
+    assert np.median(steps[steps > 0]) == pytest.approx(2 * 20_000_000, rel=0.01)
+    assert min(stamps) == START + 10 * STEP
+    assert len(stamps) > len(set(stamps))
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

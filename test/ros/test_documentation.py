@@ -9,4 +9,4 @@ def test_the_parameter_page_is_up_to_date(repository):
     spec = importlib.util.spec_from_file_location("parameter_docs", repository / "tools" / "parameter_docs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.PATH.read_text() == module.render(), "run: python tools/parameter_docs.py"
+    assert module.PATH.read_text() == module.render(), "run: make docs"

@@ -40,6 +40,14 @@ def test_a_distribution_may_bring_a_python_that_has_no_wheels(bootstrap):
     assert bootstrap.unsupported((3, 8), "foxy") != ""
 
 
+def test_a_processor_without_wheels_gets_one_line_with_a_way_out(bootstrap):
+    line = bootstrap.unsupported((3, 12), "", "aarch64")
+    assert "aarch64" in line
+    assert "source a ROS 2 distribution" in line
+    assert "\n" not in line
+    assert bootstrap.unsupported((3, 12), "jazzy", "aarch64") == ""
+
+
 def test_a_python_without_venv_is_told_what_to_install(bootstrap, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     assert "apt install python3-venv" in bootstrap.missing_venv()
@@ -56,8 +64,7 @@ def test_a_sourced_distribution_keeps_its_numpy_and_opencv(bootstrap, tmp_path, 
     calls = []
     monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)
     (tmp_path / "venv").mkdir()
-    files = bootstrap.requirement_files("demo", "humble")
-    assert bootstrap.install(str(tmp_path / "venv"), files, "humble", str(tmp_path / "stamp"), "state") == 0
+    assert bootstrap.install(str(tmp_path / "venv"), "demo", "humble") == 0
     assert "--system-site-packages" in calls[0]
     wanted = (tmp_path / "venv" / "requirements.txt").read_text()
     assert "torch==" in wanted
@@ -75,6 +82,16 @@ def test_a_second_run_installs_nothing(bootstrap, tmp_path, monkeypatch):
     assert calls
     calls.clear()
     assert bootstrap.main(arguments) == 0
+    assert not calls
+
+
+def test_the_demo_needs_nothing_more_after_the_tests(bootstrap, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)
+    (tmp_path / "venv").mkdir()
+    assert bootstrap.main(["bootstrap.py", str(tmp_path / "venv"), "test"]) == 0
+    calls.clear()
+    assert bootstrap.main(["bootstrap.py", str(tmp_path / "venv"), "demo"]) == 0
     assert not calls
 
 
