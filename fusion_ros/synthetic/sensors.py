@@ -144,7 +144,7 @@ def plateau_curve(
 
     A histogram that is clipped at ``plateau`` of the pixels per bin is equalised, then mixed with a
     ``linear`` share of the plain range, so that large even areas do not take all the contrast. The
-    coldest 8 % (the sky) may saturate.
+    coldest 8 % (the sky) may saturate; a square keeps the large middle dark, so that people stand out.
 
     Source: Silverman, "Display and enhancement of infrared images" (1993), plateau equalisation.
     """
@@ -154,7 +154,7 @@ def plateau_curve(
     histogram = np.histogram(kelvin, bins=512, range=(samples[0], samples[-1]))[0] / kelvin.size
     equalised = np.concatenate([[0.0], np.cumsum(np.minimum(histogram, plateau))])
     equalised /= equalised[-1]
-    grey = ((1 - linear) * equalised + linear * np.linspace(0, 1, 513)) ** 1.3
+    grey = ((1 - linear) * equalised + linear * np.linspace(0, 1, 513)) ** 2.0
     return samples, np.round(8 + 240 * grey).astype(np.uint8)
 
 

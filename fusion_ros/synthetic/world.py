@@ -168,7 +168,7 @@ def _build_rig(options: WorldSettings) -> Rig:
     rgb = PinholeCamera(w, h, 0.82 * w, 0.82 * w, 0.503 * w, 0.497 * h, lens)
     w, h = options.thermal_width, options.thermal_height
     lens = (-0.14, 0.05, -0.0005, 0.0004, 0.0)
-    thermal = PinholeCamera(w, h, 0.90 * w, 0.90 * w, 0.496 * w, 0.505 * h, lens)
+    thermal = PinholeCamera(w, h, 0.74 * w, 0.74 * w, 0.496 * w, 0.505 * h, lens)
     pose = np.eye(4)
     pose[:3, :3] = _rotation(math.radians(0.4), math.radians(-0.5), math.radians(0.3))
     pose[:3, 3] = (options.baseline_m, 0.1 * options.baseline_m, 0.0)
