@@ -115,9 +115,11 @@ def install(venv, group, distribution):
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not distribution:
         pip += ["-c", os.path.join(REQUIREMENTS, "constraints.txt")]
-    if subprocess.call([*pip, "-r", chosen]) != 0:
-        print("error: pip could not install {}; see its message above".format(chosen), file=sys.stderr)
-        return 1
+    own_commands = ["--no-deps", "--editable", ROOT]
+    for wanted in (["-r", chosen], own_commands):
+        if subprocess.call([*pip, *wanted]) != 0:
+            print("error: pip could not install {}; see its message above".format(wanted[-1]), file=sys.stderr)
+            return 1
     with open(stamp_file(venv, group), "w") as file:
         file.write(fingerprint(group, distribution))
     return 0
