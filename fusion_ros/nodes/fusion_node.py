@@ -17,7 +17,7 @@ from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from ..errors import CalibrationError, FusionError, SettingsError
@@ -29,42 +29,15 @@ from ..ros.messages import check, decode, stamp_ns
 from ..ros.statistics import Statistics
 from ..ros.synchroniser import ApproximatePairer, make_pairer
 from ..ros.worker import Worker
-from ..settings import Settings, setting
+from ..settings import setting
 from ..timing import OffsetStatistics, Pair, PairingCounts, PairingSettings, StampPairer
+from .fusion_inputs import FusionInputs, InputSettings
 from .fusion_outputs import FusionOutputs
 from .spinning import explained, run_lifecycle_node
 
 __all__ = ["FusionNode", "FusionNodeSettings", "main"]
 
 _EXPIRY_PERIOD_S = 0.05
-
-
-@dataclass(frozen=True)
-class InputSettings(Settings):
-    """How the camera topics are read."""
-
-    rgb_transport: str = setting(
-        "raw",
-        "Transport of the RGB images; compressed reads the sibling topic <topic>/compressed.",
-        choices=("raw", "compressed"),
-        read_only=True,
-    )
-    thermal_transport: str = setting(
-        "raw",
-        "Transport of the thermal images; compressed reads the sibling topic <topic>/compressed.",
-        choices=("raw", "compressed"),
-        read_only=True,
-    )
-    width: int = setting(
-        0,
-        "Width of the reference images: with height, the engine is compiled at configure; 0: at the first frame.",
-        unit="px",
-        bounds=(0, 16384),
-        read_only=True,
-    )
-    height: int = setting(
-        0, "Height of the reference images; see width.", unit="px", bounds=(0, 16384), read_only=True
-    )
 
 
 @dataclass(frozen=True)
@@ -100,8 +73,7 @@ class FusionNode(LifecycleNode):
         self._mode = "inactive"
         self._active = False
         self._last_arrival: dict[Sensor, float] = {}
-        self._camera_info: dict[Sensor, CameraInfo] = {}
-        self._inputs: list[Any] = []
+        self._inputs: FusionInputs | None = None
         self._timers_while_active: list[Any] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Simulated time stops when a bag ends; what keeps the books must go on.
@@ -134,11 +106,7 @@ class FusionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start the worker."""
         self._worker = Worker(self._fuse, self._on_failure)
-        transports = {
-            Sensor.RGB: self.settings.input.rgb_transport,
-            Sensor.THERMAL: self.settings.input.thermal_transport,
-        }
-        self._inputs = [item for sensor in Sensor for item in self._subscribe(sensor, transports[sensor])]
+        self._inputs = FusionInputs(self, self.settings.input, self.settings.qos, self._on_image)
         self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
         self._last_arrival = dict.fromkeys(Sensor, time.monotonic())
         self._active, self._mode = True, "waiting"
@@ -171,32 +139,12 @@ class FusionNode(LifecycleNode):
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
-    def _subscribe(self, sensor: Sensor, transport: str) -> list[Any]:
-        profile = qos.profile(self.settings.qos.input_reliability, self.settings.qos.input_depth)
-        kind, suffix = (CompressedImage, "/compressed") if transport == "compressed" else (Image, "")
-        name = sensor.value
-        return [
-            self.create_subscription(
-                kind,
-                self.resolve_topic_name(f"{name}/image_raw") + suffix,
-                lambda message: self._on_image(sensor, message),
-                profile,
-                qos_overriding_options=qos.overriding(),
-            ),
-            self.create_subscription(
-                CameraInfo,
-                f"{name}/camera_info",
-                lambda message: self._camera_info.__setitem__(sensor, message),
-                profile,
-            ),
-        ]
-
     def _stop(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        if self._inputs is not None:
+            self._inputs.destroy()
         for timer in self._timers_while_active:
             self.destroy_timer(timer)
-        self._inputs, self._timers_while_active = [], []
+        self._inputs, self._timers_while_active = None, []
         self._active, self._mode = False, "inactive"
         if self._worker is not None:
             self._submit(self._pairer.flush(time.monotonic_ns()))
@@ -313,7 +261,8 @@ class FusionNode(LifecycleNode):
 
     def _publish_camera_info(self, result: FusionResult, frames: FramePair) -> None:
         is_rgb = self.settings.reference == Sensor.RGB.value
-        info = self._camera_info.get(Sensor.RGB if is_rgb else Sensor.THERMAL)
+        inputs = self._inputs
+        info = inputs.camera_info.get(Sensor.RGB if is_rgb else Sensor.THERMAL) if inputs else None
         # A thermal image shown alone is not the RGB camera's: no calibration is better than a wrong one.
         if info is None or result.reference is not (frames.rgb if is_rgb else frames.thermal):
             return

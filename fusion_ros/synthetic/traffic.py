@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,7 +47,7 @@ class Actor(Protocol):
         ...
 
 
-class _Upright:
+class _Upright(ABC):
     """What all people share: a textured upright figure that faces where it goes."""
 
     identity: int
@@ -54,8 +55,9 @@ class _Upright:
     kind = "person"
     kelvin = 306.5
 
+    @abstractmethod
     def position(self, time_s: float) -> np.ndarray:
-        raise NotImplementedError
+        """Where it stands on the ground, world metres."""
 
     def surfaces(self, time_s: float, viewer: np.ndarray, lighting: Lighting) -> list[Surface]:
         """The figure as a billboard across the street, with its shadow."""

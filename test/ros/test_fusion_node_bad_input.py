@@ -134,6 +134,7 @@ def test_a_false_colour_thermal_image_is_refused_with_the_reason(rig):
     rig.send(THERMAL_TOPIC, colours, "rgb8", SECOND)
     rig.until(lambda: rig.books().counts.get("failed") == 1)
     rig.until(lambda: "problem: fusing" in rig.diagnostics.get("inputs", {}))
+    assert "channels" in rig.diagnostics["inputs"]["problem: fusing"]
     _balanced(rig)
 
 

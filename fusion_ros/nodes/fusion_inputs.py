@@ -1,0 +1,100 @@
+"""What fusion_node subscribes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ..frame import Sensor
+from ..ros import qos
+from ..settings import Settings, setting
+
+__all__ = ["FusionInputs", "InputSettings"]
+
+ImageCallback = Callable[[Sensor, Any], None]
+
+
+@dataclass(frozen=True)
+class InputSettings(Settings):
+    """How the camera topics are read."""
+
+    rgb_transport: str = setting(
+        "raw",
+        "Transport of the RGB images; compressed reads the sibling topic <topic>/compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    thermal_transport: str = setting(
+        "raw",
+        "Transport of the thermal images; compressed reads the sibling topic <topic>/compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    width: int = setting(
+        0,
+        "Width of the reference images: with height, the engine is compiled at configure; 0: at the first frame.",
+        unit="px",
+        bounds=(0, 16384),
+        read_only=True,
+    )
+    height: int = setting(
+        0, "Height of the reference images; see width.", unit="px", bounds=(0, 16384), read_only=True
+    )
+
+    def is_compressed(self, sensor: Sensor) -> bool:
+        """Tell whether the images of a camera come compressed."""
+        return (self.rgb_transport if sensor is Sensor.RGB else self.thermal_transport) == "compressed"
+
+
+class FusionInputs:
+    """The subscriptions of one active fusion node.
+
+    Args:
+        node: The node.
+        settings: Transports.
+        profile: Reliability and depth of the image subscriptions.
+        on_image: Called with each image message.
+    """
+
+    def __init__(
+        self, node: Node, settings: InputSettings, profile: qos.QosSettings, on_image: ImageCallback
+    ) -> None:
+        self._node = node
+        self.camera_info: dict[Sensor, CameraInfo] = {}
+        """The latest calibration of each camera that publishes one."""
+        quality = qos.profile(profile.input_reliability, profile.input_depth)
+        self._subscriptions = []
+        for sensor in Sensor:
+            self._subscribe_image(sensor, settings.is_compressed(sensor), quality, on_image)
+            self._subscribe_info(sensor, quality)
+
+    def _subscribe_image(self, sensor: Sensor, compressed: bool, quality: Any, on_image: ImageCallback) -> None:
+        # The transport's topic follows the image topic, also where that is remapped.
+        topic = self._node.resolve_topic_name(f"{sensor.value}/image_raw")
+        kind, suffix = (CompressedImage, "/compressed") if compressed else (Image, "")
+        self._subscriptions.append(
+            self._node.create_subscription(
+                kind,
+                topic + suffix,
+                lambda message: on_image(sensor, message),
+                quality,
+                qos_overriding_options=qos.overriding(),
+            )
+        )
+
+    def _subscribe_info(self, sensor: Sensor, quality: Any) -> None:
+        def store(message: CameraInfo) -> None:
+            self.camera_info[sensor] = message
+
+        topic = f"{sensor.value}/camera_info"
+        self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, store, quality))
+
+    def destroy(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
