@@ -22,7 +22,7 @@ from .processes import Processes, isolated_environment, node_command
 HELP = "fuse a recording over real ROS 2 and show what came out"
 EXAMPLES = """
   fusion-ros demo
-  fusion-ros demo --condition smoke --seconds 20
+  fusion-ros demo --condition smoke --duration 20
   fusion-ros demo --bag drive/ --rgb /camera/image_raw --thermal /boson/image_raw
 """
 # Frames that the metrics are averaged over, and rows of the contact sheet.
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thermal", help="thermal image topic of --bag")
     conditions = WorldSettings.describe()["condition"].choices
     parser.add_argument("--condition", default="night", choices=conditions, help="of the synthetic street")
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of the synthetic recording")
+    parser.add_argument("--duration", type=float, default=12.0, help="length of the synthetic recording")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything that is written")
     parser.add_argument("--model", default="reconet", help="name of a shipped model, or path of a model folder")
     parser.add_argument("--engine", default="auto", help="auto, torch or openvino")
@@ -111,9 +111,9 @@ def _synthetic(args: argparse.Namespace) -> Recording:
     world = SyntheticWorld(WorldSettings(condition=args.condition))
     cameras = {Sensor.RGB: world.rig.rgb, Sensor.THERMAL: world.rig.thermal}
     start_ns = 1_700_000_000_000_000_000
-    bar = tqdm(total=args.seconds, desc="recording a synthetic street", unit="s", bar_format=_BAR)
+    bar = tqdm(total=args.duration, desc="recording a synthetic street", unit="s", bar_format=_BAR)
     with BagWriter(path, overwrite=True) as bag, bar:
-        for capture_ns, sensor, frame in world.frames(args.seconds, start_ns):
+        for capture_ns, sensor, frame in world.frames(args.duration, start_ns):
             topic = f"/{sensor.value}/image_raw"
             bag.write_frame(topic, frame, capture_ns)
             fields = cameras[sensor].camera_info_fields()

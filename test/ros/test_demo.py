@@ -14,7 +14,7 @@ from fusion_ros.cli.main import main
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    assert main(["demo", "--seconds", "3", "--out", str(out)]) == 0
+    assert main(["demo", "--duration", "3", "--out", str(out)]) == 0
     return out
 
 
