@@ -204,6 +204,8 @@ class FusionNode(LifecycleNode):
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             changed = parameters.updated(self.settings, changes, configured=self._pipeline is not None)
+            if changed == self.settings:  # someone else's parameter, such as qos_overrides
+                return SetParametersResult(successful=True)
             pipeline = None
             if self._pipeline is not None:
                 pipeline = FusionPipeline(self._pipeline.engine, changed)
@@ -294,6 +296,7 @@ class FusionNode(LifecycleNode):
             tolerance_ms=self.settings.pairing.tolerance_ms,
             topics={sensor: self.resolve_topic_name(f"{sensor.value}/image_raw") for sensor in Sensor},
             mode=self._mode,
+            alignment=self.settings.alignment.mode,
             active=self._active,
             silent_s={sensor: now - last for sensor, last in self._last_arrival.items()},
         )

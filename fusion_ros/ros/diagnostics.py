@@ -29,6 +29,7 @@ class Snapshot:
     Attributes:
         topics: Input topic by sensor, as remapped.
         silent_s: Seconds since the last frame of each sensor (since activation if none came).
+        alignment: How the moving image reaches the reference grid.
         mode: Mode of the latest result, or why there is none (``idle``, ``disabled``, ``inactive``).
     """
 
@@ -40,6 +41,7 @@ class Snapshot:
     tolerance_ms: float
     topics: Mapping[Sensor, str]
     mode: str
+    alignment: str
     active: bool
     silent_s: Mapping[Sensor, float] = field(default_factory=dict)
 
@@ -120,7 +122,11 @@ def _pairing(snapshot: Snapshot) -> DiagnosticStatus:
 def _fusion(snapshot: Snapshot) -> DiagnosticStatus:
     statistics = snapshot.statistics
     counts = statistics.counts()
-    values: dict[str, object] = {"mode": snapshot.mode, "fused rate [Hz]": f"{statistics.rate('fused'):.2f}"}
+    values: dict[str, object] = {
+        "mode": snapshot.mode,
+        "alignment": snapshot.alignment,
+        "fused rate [Hz]": f"{statistics.rate('fused'):.2f}",
+    }
     for name in ("fused", "rgb_only", "thermal_only", "overwritten", "idle", "failed", "abandoned"):
         values[f"pairs {name}"] = counts.get(name, 0)
     for stage, (p50, p95) in statistics.percentiles().items():
