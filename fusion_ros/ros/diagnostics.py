@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ __all__ = ["Snapshot", "diagnostic_array", "fusion_statuses"]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 # Below these nothing is worth a warning: start-up, a single hiccup.
 _SILENT_S = 2.0
+_RECENT_S = 10.0
 _MIN_FRAMES = 20
 _OVERWRITTEN_SHARE = 0.1
 _PAIRED_SHARE = 0.5
@@ -59,11 +61,10 @@ def fusion_statuses(snapshot: Snapshot) -> list[DiagnosticStatus]:
 
 
 def _status(snapshot: Snapshot, concern: str, problems: list[tuple[bytes, str]], values: dict) -> DiagnosticStatus:
-    level, text = max(problems, key=lambda problem: problem[0], default=(OK, "ok"))
     return DiagnosticStatus(
-        level=level,
+        level=max((level for level, _ in problems), default=OK),
         name=f"{snapshot.node}: {concern}",
-        message=text,
+        message="; ".join(text for _, text in problems) or "ok",
         hardware_id=snapshot.hardware_id,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
@@ -87,10 +88,10 @@ def _inputs(snapshot: Snapshot) -> DiagnosticStatus:
                     "does its reliability match qos.input_reliability?",
                 )
             )
-    for number, text in statistics.problems().values():
-        problems.append((WARN, f"{text} ({number} times)"))
-    for kind, (number, text) in statistics.problems().items():
-        values[f"problem: {kind}"] = f"{number} times, latest: {text}"
+    for kind, problem in statistics.problems().items():
+        values[f"problem: {kind}"] = f"{problem.number} times, latest: {problem.text}"
+        if time.monotonic() - problem.latest_s < _RECENT_S:
+            problems.append((WARN, f"{kind}: {problem.text} ({problem.number} times)"))
     return _status(snapshot, "inputs", problems, values)
 
 

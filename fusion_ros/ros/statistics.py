@@ -6,12 +6,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Rate", "Statistics", "Timings"]
+__all__ = ["Problem", "Rate", "Statistics", "Timings"]
 
 _WINDOW = 150
+
+
+class Problem(NamedTuple):
+    """Something that went wrong: how often, its latest text, and when that was on the monotonic clock."""
+
+    number: int
+    text: str
+    latest_s: float
 
 
 class Rate:
@@ -63,7 +72,7 @@ class Statistics:
         self._counts: Counter[str] = Counter()
         self._rates: dict[str, Rate] = {}
         self._timings = Timings()
-        self._problems: dict[str, tuple[int, str]] = {}
+        self._problems: dict[str, Problem] = {}
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a counter."""
@@ -83,8 +92,8 @@ class Statistics:
     def problem(self, kind: str, text: str) -> bool:
         """Count a problem of a kind and keep its latest text; True the first time, when it is worth a log line."""
         with self._lock:
-            number, _ = self._problems.get(kind, (0, ""))
-            self._problems[kind] = (number + 1, text)
+            number = self._problems[kind].number if kind in self._problems else 0
+            self._problems[kind] = Problem(number + 1, text, time.monotonic())
             return number == 0
 
     def counts(self) -> dict[str, int]:
@@ -102,7 +111,7 @@ class Statistics:
         with self._lock:
             return self._timings.percentiles()
 
-    def problems(self) -> dict[str, tuple[int, str]]:
-        """Return kind of problem -> (how often it came, its latest text)."""
+    def problems(self) -> dict[str, Problem]:
+        """Return what went wrong so far, by kind."""
         with self._lock:
             return dict(self._problems)

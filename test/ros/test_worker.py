@@ -71,4 +71,4 @@ def test_a_problem_is_news_only_once_but_counted_always():
     statistics = Statistics()
     assert statistics.problem("image", "step 3")
     assert not statistics.problem("image", "step 4")
-    assert statistics.problems() == {"image": (2, "step 4")}
+    assert statistics.problems()["image"][:2] == (2, "step 4")
