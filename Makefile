@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 .PHONY: help demo test lint bench docs clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Fuse a synthetic recording over real ROS 2; or your own: BAG=<bag> RGB=<topic> THERMAL=<topic>
 	@$(PYTHON) tools/bootstrap.py $(VENV) demo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import BagError, nearest_name
+from ..timing.stamps import HEADER_BYTES, header_stamp_ns
 from .codec import MessageCodec
 from .sources import FORMAT_ERRORS, OpenedSource, Source, open_sources
 
@@ -67,12 +67,9 @@ class BagMessage:
         """
         if not self._codec.starts_with_header:
             return None
-        head = self.cdr[:12]
-        if len(head) < 12:
-            raise BagError(f"{self.topic}: a record is too short to hold a header: {len(head)} bytes")
-        # Byte 1 of the encapsulation header tells the byte order of what follows.
-        sec, nanosec = struct.unpack("<iI" if head[1] & 1 else ">iI", head[4:])
-        return sec * 1_000_000_000 + nanosec
+        if len(self.cdr) < HEADER_BYTES:
+            raise BagError(f"{self.topic}: a record is too short to hold a header: {len(self.cdr)} bytes")
+        return header_stamp_ns(self.cdr)
 
 
 class BagReader:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import struct
 import time
 from pathlib import Path
 
-__all__ = ["Timeline", "header_stamp_ns"]
+from ..timing.stamps import header_stamp_ns
+
+__all__ = ["Timeline"]
 
 
 class Timeline:
@@ -32,13 +33,3 @@ class Timeline:
         """Write what is buffered and close the file."""
         if self._file:
             self._file.close()
-
-
-def header_stamp_ns(cdr: bytes) -> int:
-    """Return the header stamp of a serialised message without deserialising the rest.
-
-    After 4 bytes of encapsulation come sec (int32) and nanosec (uint32), little-endian when the
-    second byte is odd.
-    """
-    sec, nanosec = struct.unpack_from("<iI" if cdr[1] & 1 else ">iI", cdr, 4)
-    return sec * 1_000_000_000 + nanosec
