@@ -106,6 +106,18 @@ class FusionPipeline:
         self._align = CoarseAligner(self.settings.alignment, reference)
         self._reference_size: tuple[int, int] | None = None  # (h, w) of the latest reference image
 
+    def reconfigured(self, settings: FusionSettings) -> FusionPipeline:
+        """Return a pipeline with other settings on the same engine.
+
+        What earlier frames taught stays as far as it still holds: the size of the output, and the thermal
+        range unless its own settings changed.
+        """
+        other = FusionPipeline(self.engine, settings)
+        other._reference_size = self._reference_size
+        if settings.thermal == self.settings.thermal:
+            other._normalise = self._normalise
+        return other
+
     @property
     def description(self) -> str:
         """One line for logs: the model and what runs it."""

@@ -100,9 +100,8 @@ def fingerprint(group, distribution):
 def install(venv, group, distribution):
     """Create the environment and install a group's pinned requirements into it."""
     print("setting up {} (once)".format(os.path.relpath(venv, ROOT)), flush=True)
-    options = ["--system-site-packages"] if distribution else []
     python = os.path.join(venv, "bin", "python")
-    if not os.path.exists(python) and subprocess.call([sys.executable, "-m", "venv", *options, venv]) != 0:
+    if not create(venv, distribution):
         print("error: could not create {}".format(venv), file=sys.stderr)
         return 1
     files = requirement_files(group, distribution)
@@ -123,6 +122,20 @@ def install(venv, group, distribution):
     with open(stamp_file(venv, group), "w") as file:
         file.write(fingerprint(group, distribution))
     return 0
+
+
+def create(venv, distribution):
+    """Create the environment, anew where the one that is there follows the other route or another Python."""
+    route = os.path.join(venv, "route")
+    wanted = "{} {}".format(distribution or "wheels", sys.version)
+    if os.path.exists(route) and read(route) == wanted:
+        return True
+    options = ["--system-site-packages"] if distribution else []
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", *options, venv]) != 0:
+        return False
+    with open(route, "w") as file:
+        file.write(wanted)
+    return True
 
 
 def requirement_name(line):

@@ -94,9 +94,6 @@ class Replay:
         self.clock_hz = self.settings.clock_hz
         self.topics = {topic: self._names.get(topic, topic) for topic in self.settings.topics or reader.topics}
         self.types = self._published_types()
-        self.types = {name: reader.topics[topic].type for topic, name in self.topics.items()}
-        """Message type of every topic that is played, by its published name."""
-        self.clock_hz = self.settings.clock_hz
         self.start_ns = reader.start_ns + round(self.settings.start_offset_s * 1e9)
         self.stop_ns = reader.end_ns
         if self.settings.duration_s:

@@ -64,8 +64,11 @@ def main(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     rgb, thermal = open_clip(args.rgb, Sensor.RGB), open_clip(args.thermal, Sensor.THERMAL)
-    rate_hz = _positive("--rate", args.rate or _own_rate(rgb))
-    thermal_rate_hz = _positive("--thermal-rate", args.thermal_rate or args.rate or _own_rate(thermal))
+    rate_hz = _positive("--rate", _own_rate(rgb) if args.rate is None else args.rate)
+    thermal_given = args.rate if args.thermal_rate is None else args.thermal_rate
+    thermal_rate_hz = _positive("--thermal-rate", _own_rate(thermal) if thermal_given is None else thermal_given)
+    if not args.start >= 0:
+        raise ImageError(f"--start: expected 0 s or more, got {args.start:g}")
     start_ns = round(args.start * 1e9)
     streams = [
         _stamped(args.rgb_topic, rgb, rate_hz, start_ns, args.encoding),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from ..alignment import CoarseSettings
-from ..bags import IMAGE_TYPES, BagReader, BagWriter, frames
+from ..bags import IMAGE_TYPES, BagReader, frames
 from ..errors import BagError, FusionError
 from ..frame import Sensor
 from ..synthetic import SyntheticWorld, WorldSettings
 from .live_report import DIAGNOSTICS_TOPIC, FUSED_TOPIC, contact_sheet, read_report, read_triples
 from .processes import Processes, isolated_environment, node_command
+from .synth import Capture, write_bag
 
 HELP = "fuse a recording over real ROS 2 and show what came out"
 EXAMPLES = """
@@ -27,6 +29,10 @@ EXAMPLES = """
 """
 # Frames that the metrics are averaged over, and rows of the contact sheet.
 _METRIC_FRAMES, _SHEET_ROWS = 12, 4
+# The synthetic recording's first moment; any will do.
+_START_NS = 1_700_000_000_000_000_000
+# Less leaves no pair to look at.
+_SHORTEST_S = 1.0
 # Time after the last frame for pairing to give up waiting and for a last word of diagnostics.
 _DRAIN_S = 2.5
 # Where the synthetic rig's homography is exact; nearer and farther things keep their parallax.
@@ -68,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the demo; 0 when every frame is accounted for."""
+    if not args.bag and (args.rgb or args.thermal):
+        raise FusionError("--rgb and --thermal name topics of a bag: give it with --bag (make demo BAG=...)")
+    if not args.duration >= _SHORTEST_S:
+        raise FusionError(f"--duration: expected at least {_SHORTEST_S:g} s, got {args.duration:g}")
     args.out.mkdir(parents=True, exist_ok=True)
     recording = open_recording(args.bag, args.rgb, args.thermal) if args.bag else _synthetic(args)
     _run(recording, args)
@@ -109,20 +119,18 @@ def open_recording(path: Path, rgb: str | None, thermal: str | None) -> Recordin
 def _synthetic(args: argparse.Namespace) -> Recording:
     path = args.out / "synthetic"
     world = SyntheticWorld(WorldSettings(condition=args.condition))
-    cameras = {Sensor.RGB: world.rig.rgb, Sensor.THERMAL: world.rig.thermal}
-    start_ns = 1_700_000_000_000_000_000
-    bar = tqdm(total=args.duration, desc="recording a synthetic street", unit="s", bar_format=_BAR)
-    with BagWriter(path, overwrite=True) as bag, bar:
-        for capture_ns, sensor, frame in world.frames(args.duration, start_ns):
-            topic = f"/{sensor.value}/image_raw"
-            bag.write_frame(topic, frame, capture_ns)
-            fields = cameras[sensor].camera_info_fields()
-            info_topic = f"/{sensor.value}/camera_info"
-            bag.write_camera_info(info_topic, fields, frame.stamp_ns, frame.frame_id, capture_ns)
-            bar.update((capture_ns - start_ns) / 1e9 - bar.n)
+    captures = _with_progress(world.frames(args.duration, _START_NS), args.duration)
+    write_bag(path, "mcap", world, captures, overwrite=True)
     recording = open_recording(path, "/rgb/image_raw", "/thermal/image_raw")
     homography = tuple(world.rig.homography(_TYPICAL_DISTANCE_M).ravel().tolist())
     return replace(recording, alignment=CoarseSettings(mode="homography", homography=homography))
+
+
+def _with_progress(captures: Iterator[Capture], seconds: float) -> Iterator[Capture]:
+    with tqdm(total=seconds, desc="recording a synthetic street", unit="s", bar_format=_BAR) as bar:
+        for capture in captures:
+            yield capture
+            bar.update((capture[0] - _START_NS) / 1e9 - bar.n)
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:40}| {n:.1f}/{total:.1f} s"
@@ -173,6 +181,8 @@ def _fusion(recording: Recording, args: argparse.Namespace) -> list[str]:
         "model": str(args.model),
         "engine.name": args.engine,
         "qos.input_reliability": "reliable",
+        "input.height": recording.rgb_size[0],
+        "input.width": recording.rgb_size[1],
     }
     parameters |= {f"alignment.{name}": value for name, value in recording.alignment.flat().items() if value != ()}
     for name, kind in recording.types.items():

@@ -25,6 +25,8 @@ __all__ = ["LiveReport", "Triple", "contact_sheet", "read_report", "read_triples
 FUSED_TOPIC = "/fused/image"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 _TILE = (240, 320)  # h, w of one picture of the contact sheet
+# Frames that are in no pair without having been dropped.
+_NOT_DROPPED = {"pending": "still waiting at the end", "forwarded alone": "shown alone"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class LiveReport:
         for reason in reasons:
             numbers = [self.dropped[s].get(reason, 0) for s in self.dropped]
             if any(numbers):
-                rows.append((f"dropped: {reason}", *map(str, numbers)))
+                rows.append((_NOT_DROPPED.get(reason, f"dropped: {reason}"), *map(str, numbers)))
         rows.append(("paired", *(str(self.paired) for _ in self.published)))
         lines = [f"  {name:<24}" + "".join(f"{value:>10}" for value in values) for name, *values in rows]
         for name, number in self.pairs.items():
@@ -194,7 +196,8 @@ def read_triples(
         alignment: How the fusion node was told to align.
     """
     with BagReader(fused_bag) as bag:
-        fused = {f.stamp_ns: f for f in _pick(list(_frames(bag, FUSED_TOPIC)), number)}
+        chosen = _pick([message.stamp_ns for message in bag.messages([FUSED_TOPIC])], number)
+        fused = {frame.stamp_ns: frame for frame in _frames(bag, FUSED_TOPIC, set(chosen))}
     align, normalise = CoarseAligner(alignment), ThermalNormaliser()
     with BagReader(source) as bag:
         rgb = {f.stamp_ns: f for f in _frames(bag, topics["rgb"], set(fused))}
@@ -216,12 +219,12 @@ def _frames(bag: BagReader, topic: str, stamps: set[int] | None = None) -> Itera
             yield frame_of(message)
 
 
-def _pick(frames: list[Frame], number: int) -> list[Frame]:
-    if len(frames) <= number:
-        return frames
+def _pick(stamps: list[int], number: int) -> list[int]:
+    if len(stamps) <= number:
+        return stamps
     # Not the very ends: the first frame of a video is rarely its best.
-    places = np.linspace(0, len(frames) - 1, number + 2)[1:-1]
-    return [frames[round(place)] for place in places]
+    places = np.linspace(0, len(stamps) - 1, number + 2)[1:-1]
+    return [stamps[round(place)] for place in places]
 
 
 def _nearest(sorted_stamps: list[int], stamp: int) -> int | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ImageError, nearest_name
 from ..frame import Frame, FramePair, Sensor, Unit
-from ..imaging import array_from_compressed
+from ..imaging import array_from_compressed, single_channel
 
 __all__ = ["Clip", "ImageClip", "VideoClip", "frame_from_pixels", "open_clip", "pair_clips", "read_image"]
 
@@ -31,7 +31,6 @@ _ENCODINGS = {
     ("uint8", 4): "rgba8",
     ("uint16", 3): "rgb16",
 }
-_GREY_TOLERANCE = 3  # levels; what video coding does to the channels of a grey image
 _NS = 1_000_000_000
 
 
@@ -199,7 +198,7 @@ def frame_from_pixels(pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Fram
             picture is in false colour.
     """
     if sensor is Sensor.THERMAL and pixels.ndim == 3:
-        pixels = _grey(pixels)
+        pixels = single_channel(pixels)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     encoding = _ENCODINGS.get((pixels.dtype.name, channels))
     if encoding is None:
@@ -214,15 +213,3 @@ def _named(file: Path, pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Fra
         return frame_from_pixels(pixels, sensor, stamp_ns)
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """Return the one channel of a grey picture that came as three (or four, with alpha)."""
-    color = pixels[..., :3]
-    difference = int(np.max(np.ptp(color, axis=2)))
-    if difference > _GREY_TOLERANCE:
-        raise ImageError(
-            f"expected a grey thermal image, got colour channels up to {difference} levels apart; "
-            "a false-colour palette cannot be undone: export grey or 16-bit images"
-        )
-    return np.ascontiguousarray(color[..., 1])

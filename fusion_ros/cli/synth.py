@@ -42,7 +42,7 @@ _TOPICS = {
 }
 _SETTINGS_FILE = "world.yaml"
 _SHORTEST_S = 0.01  # both cameras have captured once by then
-_Capture = tuple[int, Sensor, Frame]
+Capture = tuple[int, Sensor, Frame]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     total = round(args.duration * (settings.rgb_rate_hz + settings.thermal_rate_hz))
     captures = tqdm(world.frames(args.duration, start_ns), total=total, unit="frame", disable=None, leave=False)
     if args.storage:
-        counts = _write_bag(args.out, args.storage, world, captures, args.overwrite)
+        counts = write_bag(args.out, args.storage, world, captures, args.overwrite)
     else:
         counts = _write_folder(args.out, world, captures, start_ns, with_truth=not args.no_truth)
     (args.out / _SETTINGS_FILE).write_text(yaml.safe_dump(settings.flat(), sort_keys=False))
@@ -89,9 +89,14 @@ def _make_room(path: Path, overwrite: bool) -> None:
         shutil.rmtree(path)
 
 
-def _write_bag(
-    path: Path, storage: str, world: SyntheticWorld, captures: Iterable[_Capture], overwrite: bool
+def write_bag(
+    path: Path, storage: str, world: SyntheticWorld, captures: Iterable[Capture], overwrite: bool
 ) -> dict[Sensor, int]:
+    """Write captures of ``world`` and its cameras' calibrations into a bag; return the frames by sensor.
+
+    Raises:
+        BagError: The bag cannot be written, or exists and ``overwrite`` is not set.
+    """
     fields = {
         Sensor.RGB: world.rig.rgb.camera_info_fields(),
         Sensor.THERMAL: world.rig.thermal.camera_info_fields(),
@@ -105,7 +110,7 @@ def _write_bag(
 
 
 def _write_folder(
-    path: Path, world: SyntheticWorld, captures: Iterable[_Capture], start_ns: int, *, with_truth: bool
+    path: Path, world: SyntheticWorld, captures: Iterable[Capture], start_ns: int, *, with_truth: bool
 ) -> dict[Sensor, int]:
     same_rate = world.settings.rgb_rate_hz == world.settings.thermal_rate_hz
     times: dict[Sensor, list[tuple[str, int]]] = {sensor: [] for sensor in Sensor}

@@ -4,7 +4,7 @@ from .colour import luma, merge, packed, split, to_uint8
 from .compressed import array_from_compressed, compressed_data, frame_from_compressed
 from .convert import ImageFields, array_from_image, check_image, frame_from_image, image_fields
 from .encodings import Encoding, Layout, encoding, known_encodings
-from .thermal import ThermalNormaliser, ThermalSettings
+from .thermal import ThermalNormaliser, ThermalSettings, single_channel
 
 __all__ = [
     "Encoding",
@@ -24,6 +24,7 @@ __all__ = [
     "luma",
     "merge",
     "packed",
+    "single_channel",
     "split",
     "to_uint8",
 ]

@@ -94,7 +94,7 @@ def compressed_data(array: np.ndarray, format: str = "jpeg", quality: int = 90) 
 def _check_complete(content: bytes, format: str) -> None:
     """Refuse data that stops before its end marker; older OpenCV would give a half-grey picture."""
     if not content:
-        raise ImageError(f"expected a JPEG or PNG image, got no data (format {format!r})")
+        raise ImageError(f"expected an image file, got no data (format {format!r})")
     for start, end in ((_JPEG_START, _JPEG_END), (_PNG_START, _PNG_END)):
         if content.startswith(start) and end not in content:
             raise ImageError(
@@ -105,7 +105,7 @@ def _check_complete(content: bytes, format: str) -> None:
 
 def _decoded(content: bytes, format: str) -> np.ndarray:
     message = (
-        f"expected a JPEG or PNG image, got {len(content)} bytes of format {format!r} that do not decode as one"
+        f"expected an image such as JPEG or PNG, got {len(content)} bytes of format {format!r} that do not decode"
     )
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -24,7 +24,7 @@ from ..frame import Frame, Unit
 from ..settings import Settings, setting
 from .colour import luma, packed
 
-__all__ = ["ThermalNormaliser", "ThermalSettings"]
+__all__ = ["ThermalNormaliser", "ThermalSettings", "single_channel"]
 
 _GREY_TOLERANCE = 3  # levels; what JPEG and video coding do to the channels of a grey image
 _SAMPLES = 20_000  # enough for a percentile's error to stay far below the noise, a fraction of the time
@@ -140,7 +140,7 @@ class ThermalNormaliser:
         Raises:
             ImageError: A false-colour or other multi-channel image, or passthrough of kelvin.
         """
-        pixels = _single_channel(frame.pixels)
+        pixels = single_channel(frame.pixels)
         if self._is_passthrough(frame):
             brightness = _full_range(pixels, frame.unit)
         elif self.settings.mode == "fixed":
@@ -227,8 +227,12 @@ def _full_range(pixels: np.ndarray, unit: Unit) -> np.ndarray:
     return luma(pixels)
 
 
-def _single_channel(pixels: np.ndarray) -> np.ndarray:
-    """Reduce a thermal image to ``(H, W)``; a coded grey image may come as three equal channels."""
+def single_channel(pixels: np.ndarray) -> np.ndarray:
+    """Reduce a thermal image to ``(H, W)``; a coded grey image may come as three nearly equal channels.
+
+    Raises:
+        ImageError: The channels differ, as those of a false-colour palette do.
+    """
     if pixels.ndim == 2:
         return pixels
     if pixels.shape[2] == 1:

@@ -208,7 +208,7 @@ class FusionNode(LifecycleNode):
                 return SetParametersResult(successful=True)
             pipeline = None
             if self._pipeline is not None:
-                pipeline = FusionPipeline(self._pipeline.engine, changed)
+                pipeline = self._pipeline.reconfigured(changed)
             pairer = None if changed.pairing == self.settings.pairing else make_pairer(changed.pairing)
         except FusionError as error:
             return parameters.reject(SettingsError(str(error)))

@@ -222,31 +222,32 @@ def test_roadscene_test_images_are_not_among_the_training_images(shared):
     assert not any(pair.infrared.read_bytes() in seen for pair in held_out)
 
 
-def _break_file(folders):
-    path = folders / "ir" / "3.png"
+def _break_file(folders, name):
+    path = folders / "ir" / f"{name}.png"
     path.write_bytes(path.read_bytes()[:20])
 
 
-def _deepen_file(folders):
-    cv2.imwrite(str(folders / "ir" / "3.png"), np.full((32, 40), 3000, np.uint16))
+def _deepen_file(folders, name):
+    cv2.imwrite(str(folders / "ir" / f"{name}.png"), np.full((32, 40), 3000, np.uint16))
 
 
-def _resize_file(folders):
-    cv2.imwrite(str(folders / "ir" / "3.png"), np.zeros((32, 41), np.uint8))
+def _resize_file(folders, name):
+    cv2.imwrite(str(folders / "ir" / f"{name}.png"), np.zeros((32, 41), np.uint8))
 
 
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (_break_file, r"ir.3\.png: expected a readable image"),
-        (_deepen_file, r"ir.3\.png: expected 8 bits a sample, got uint16"),
-        (_resize_file, r"pair '3': expected equal sizes, got infrared \(32, 41\).*visible \(32, 40\)"),
+        (_break_file, r"ir.{}\.png: expected a readable image"),
+        (_deepen_file, r"ir.{}\.png: expected 8 bits a sample, got uint16"),
+        (_resize_file, r"pair '{}': expected equal sizes, got infrared \(32, 41\).*visible \(32, 40\)"),
     ],
 )
-def test_an_unusable_image_is_named_before_training_starts(folders, spoil, text):
-    spoil(folders)
-    with pytest.raises(ImageError, match=text):
-        _training(folders)
+@pytest.mark.parametrize(("name", "keep"), [("3", True), ("3", False), ("7", True)])
+def test_an_unusable_image_is_named_before_training_starts(folders, spoil, text, name, keep):
+    spoil(folders, name)  # 7 is for validation
+    with pytest.raises(ImageError, match=text.format(name)):
+        _training(folders, keep_in_memory=keep)
 
 
 def test_images_smaller_than_the_crop_are_named(folders):

@@ -13,7 +13,7 @@ if importlib.util.find_spec("rclpy") is None:
     collect_ignore_glob = ["test_*.py"]
 
 # Nobody else's traffic, and none of ours on a network.
-os.environ.setdefault("ROS_DOMAIN_ID", str(101 + os.getpid() % 100))
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + (os.getpid() + 50) % 100))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import runpy
 
@@ -40,3 +41,21 @@ def test_the_shipped_parameter_files_are_accepted(repository):
     assert files
     for file in files:
         FusionNodeSettings.from_mapping(load_yaml(file))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_argument_that_is_used_is_declared(repository, name):
+    """Holds without ROS, too: launch itself finds this out only when somebody starts the file."""
+    tree = ast.parse((repository / "launch" / name).read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+    def first_strings(function: str) -> set[str]:
+        named = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == function and c.args]
+        return {c.args[0].value for c in named if isinstance(c.args[0], ast.Constant)}
+
+    (table,) = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "ARGUMENTS"
+    ]
+    declared = {key.value for key in table.keys} | first_strings("DeclareLaunchArgument")
+    assert first_strings("LaunchConfiguration") <= declared
+    assert FILES[name] <= declared

@@ -86,6 +86,30 @@ def test_a_second_run_installs_nothing(bootstrap, tmp_path, monkeypatch):
     assert not calls
 
 
+def test_another_route_or_python_makes_the_environment_anew(bootstrap, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").touch()
+
+    def made_anew() -> bool:
+        return any("--clear" in command for command in calls)
+
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    assert bootstrap.main(["bootstrap.py", str(venv), "demo"]) == 0
+    assert made_anew()
+    calls.clear()
+    assert bootstrap.main(["bootstrap.py", str(venv), "test"]) == 0
+    assert calls
+    assert not made_anew()
+    calls.clear()
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    assert bootstrap.main(["bootstrap.py", str(venv), "test"]) == 0
+    assert made_anew()
+    assert any("--system-site-packages" in command for command in calls)
+
+
 def test_the_demo_needs_nothing_more_after_the_tests(bootstrap, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)

@@ -130,6 +130,21 @@ def test_mode_none_refuses_images_of_two_sizes():
         _pipeline(alignment__mode="none")(FramePair(RGB, THERMAL))
 
 
+def test_new_settings_keep_what_was_learned_unless_it_no_longer_holds():
+    hot = Frame(
+        np.linspace(20_000, 30_000, 48 * 64).reshape(48, 64).astype(np.uint16), 0, "t", "mono16", Unit.COUNTS
+    )
+    warm = Frame(hot.pixels // 2 + 10_000, 33_000_000, "t", "mono16", Unit.COUNTS)
+    pipeline = _pipeline("infrared", output__color=False)
+    pipeline(FramePair(RGB, hot))
+    kept = pipeline.reconfigured(pipeline.settings.updated({"output.scale": 0.5}))
+    fresh = pipeline.reconfigured(pipeline.settings.updated({"thermal.invert": True}))
+    # The range still follows the first frame; taken afresh, the second one would fill it.
+    assert kept(FramePair(RGB, warm)).image.max() < 200
+    assert fresh(FramePair(RGB, warm)).image.max() > 240
+    assert kept(FramePair(None, warm)).size == (24, 32)
+
+
 def test_every_stage_is_timed():
     result = _pipeline()(FramePair(RGB, THERMAL), with_aligned_thermal=True)
     assert list(result.stage_ms) == ["normalise", "align", "split", "fuse", "merge", "aligned_thermal"]

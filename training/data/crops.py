@@ -28,10 +28,11 @@ class CropSampler:
         crop: Side of the square crop in pixels.
         batch: Crops a batch; the last batch of an epoch may be smaller.
         seed: Seed of order, places and flips.
-        keep_in_memory: Read all pairs now and keep them; otherwise each is read when it is due.
+        keep_in_memory: Read all pairs now and keep them; otherwise each is read now to
+            check it, and again whenever it is due.
 
     Raises:
-        ImageError: An image is unreadable or smaller than the crop (now, or when it is due).
+        ImageError: An image is unreadable or smaller than the crop.
     """
 
     def __init__(self, pairs: Sequence[Pair], *, crop: int, batch: int, seed: int, keep_in_memory: bool) -> None:
@@ -39,7 +40,12 @@ class CropSampler:
         self.crop = crop
         self.batch = batch
         self.seed = seed
-        self._images = [self._read(pair) for pair in self.pairs] if keep_in_memory else None
+        if keep_in_memory:
+            self._images: list[Images] | None = [self._read(pair) for pair in self.pairs]
+        else:
+            self._images = None
+            for pair in self.pairs:
+                self._read(pair)  # an unusable image is named now, not an hour from now
 
     def __len__(self) -> int:
         """Batches in an epoch."""

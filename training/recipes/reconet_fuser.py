@@ -99,6 +99,8 @@ class ReCoNetFuserTraining:
             seed=settings.seed,
             keep_in_memory=settings.keep_in_memory,
         )
+        for pair in split.validation:
+            pair.read()  # an unusable image is named now, not after the first epoch
         self._plain = False
         self.epochs = settings.epochs
         self.steps_per_epoch = len(self._sampler)
