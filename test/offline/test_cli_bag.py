@@ -80,6 +80,9 @@ def test_videos_become_a_bag_with_a_grey_thermal_channel(shared, tmp_path, capsy
         (["--rate", "-3"], "--rate: expected a positive number"),
         (["--encoding", "rgb9"], "unknown image encoding 'rgb9'"),
         (["--encoding", "mono8"], r"mono8: expected an array of shape (H, W), got (24, 32, 3)"),
+        (["--rate", "0"], "--rate: expected a positive number"),
+        (["--thermal-rate", "0"], "--thermal-rate: expected a positive number"),
+        (["--start", "-5"], "--start: expected 0 s or more"),
     ],
 )
 def test_impossible_wishes_are_explained(folders, options, reason, capsys):

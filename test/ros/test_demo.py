@@ -59,6 +59,21 @@ def test_a_wrong_topic_names_the_nearest(demo, tmp_path, capsys):
     assert "did you mean '/rgb/image_raw'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rgb", "/rgb/image_raw"], "give it with --bag"),
+        (["--duration", "-1"], "--duration: expected at least 1 s"),
+        (["--duration", "0"], "--duration: expected at least 1 s"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_anything_is_written(tmp_path, capsys, arguments, message):
+    out = tmp_path / "out"
+    assert main(["demo", *arguments, "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_compressed_recording_of_ones_own_is_fused(demo, tmp_path):
     own = tmp_path / "own"
     with BagReader(demo / "synthetic") as bag, BagWriter(own) as writer:
