@@ -12,12 +12,14 @@ from launch_ros.substitutions import FindPackageShare
 
 ARGUMENTS = {
     "condition": ("night", "Light and weather of the synthetic street: day, night or smoke"),
-    "model": ("reconet", "Name of a shipped model, or path of a model folder"),
-    "engine": ("auto", "What runs the network: auto, torch or openvino"),
-    "device": ("auto", "Device of the engine: auto, cpu, cuda or cuda:N"),
+    "model": ("", "Name of a shipped model, or path of a model folder; empty keeps the default"),
+    "engine": ("", "What runs the network: auto, torch or openvino; empty keeps the default"),
+    "device": ("", "Device of the engine: auto, cpu, cuda or cuda:N; empty keeps the default"),
     "namespace": ("", "Namespace of all nodes and relative topics"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
+
+FORWARDED = ("model", "engine", "device", "namespace", "log_level")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -39,7 +41,8 @@ def generate_launch_description() -> LaunchDescription:
             PathJoinSubstitution([FindPackageShare("fusion_ros"), "launch", "fusion.launch.py"])
         ),
         launch_arguments={
-            name: LaunchConfiguration(name) for name in ("model", "engine", "device", "namespace", "log_level")
+            "params_file": PathJoinSubstitution([FindPackageShare("fusion_ros"), "config", "synthetic.yaml"]),
+            **{name: LaunchConfiguration(name) for name in FORWARDED},
         }.items(),
     )
     return LaunchDescription([*arguments, room_for_images(), cameras, fusion])

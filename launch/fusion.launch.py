@@ -1,12 +1,14 @@
 """Start fusion_node: ``ros2 launch fusion_ros fusion.launch.py rgb:=/cam/image_raw thermal:=/boson/image_raw``."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+import yaml
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+# Argument -> the parameter that it sets.
+PARAMETERS = {"model": "model", "engine": "engine.name", "device": "engine.device", "use_sim_time": "use_sim_time"}
 ARGUMENTS = {
     # name: (default, description)
     "rgb": ("rgb/image_raw", "RGB image topic; its camera_info is taken from beside it"),
@@ -14,10 +16,13 @@ ARGUMENTS = {
     "fused": ("fused/image", "Topic of the fused image"),
     "namespace": ("", "Namespace of the node and of its relative topics"),
     "name": ("fusion_node", "Name of the node"),
-    "model": ("reconet", "Name of a shipped model, or path of a model folder"),
-    "engine": ("auto", "What runs the network: auto, torch or openvino"),
-    "device": ("auto", "Device of the engine: auto, cpu, cuda or cuda:N"),
-    "use_sim_time": ("false", "Take time from /clock, as when a bag is played"),
+    "model": ("", "Name of a shipped model, or path of a model folder; empty keeps what params_file says"),
+    "engine": ("", "What runs the network: auto, torch or openvino; empty keeps what params_file says"),
+    "device": ("", "Device of the engine: auto, cpu, cuda or cuda:N; empty keeps what params_file says"),
+    "use_sim_time": (
+        "",
+        "true: take time from /clock, as in replay; empty keeps what params_file says",
+    ),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
 
@@ -36,6 +41,13 @@ def generate_launch_description() -> LaunchDescription:
             description="YAML file whose values override the built-in defaults",
         )
     )
+    return LaunchDescription([*arguments, OpaqueFunction(function=fusion_node)])
+
+
+def fusion_node(context: LaunchContext) -> list[LifecycleNode]:
+    """Return the node; only arguments that were given win over the parameter file."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    parameters = {PARAMETERS[name]: yaml.safe_load(value) for name, value in given.items() if value}
     node = LifecycleNode(
         package="fusion_ros",
         executable="fusion_node",
@@ -44,26 +56,13 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[
             LaunchConfiguration("params_file"),
-            {
-                "model": ParameterValue(LaunchConfiguration("model"), value_type=str),
-                "engine.name": ParameterValue(LaunchConfiguration("engine"), value_type=str),
-                "engine.device": ParameterValue(LaunchConfiguration("device"), value_type=str),
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-            },
+            *([parameters] if parameters else []),
         ],
         remappings=[
             ("rgb/image_raw", LaunchConfiguration("rgb")),
-            ("rgb/camera_info", sibling_camera_info("rgb")),
             ("thermal/image_raw", LaunchConfiguration("thermal")),
-            ("thermal/camera_info", sibling_camera_info("thermal")),
             ("fused/image", LaunchConfiguration("fused")),
-            ("fused/camera_info", sibling_camera_info("fused")),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-    return LaunchDescription([*arguments, node])
-
-
-def sibling_camera_info(argument: str) -> PythonExpression:
-    """Return the camera_info topic beside an image topic, as image_transport derives it."""
-    return PythonExpression(["'", LaunchConfiguration(argument), "'.rpartition('/')[0] + '/camera_info'"])
+    return [node]

@@ -31,9 +31,9 @@ ARGUMENTS = {
     "rgb": ("/rgb/image_raw", "RGB image topic in the bag"),
     "thermal": ("/thermal/image_raw", "Thermal image topic in the bag"),
     "fused": ("fused/image", "Topic of the fused image"),
-    "model": ("reconet", "Name of a shipped model, or path of a model folder"),
-    "engine": ("auto", "What runs the network: auto, torch or openvino"),
-    "device": ("auto", "Device of the engine: auto, cpu, cuda or cuda:N"),
+    "model": ("", "Name of a shipped model, or path of a model folder; empty keeps the default"),
+    "engine": ("", "What runs the network: auto, torch or openvino; empty keeps the default"),
+    "device": ("", "Device of the engine: auto, cpu, cuda or cuda:N; empty keeps the default"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
 FORWARDED = ("rgb", "thermal", "fused", "model", "engine", "device", "log_level")

@@ -78,7 +78,10 @@ def main(args: argparse.Namespace) -> int:
         raise FusionError("--rgb and --thermal name topics of a bag: give it with --bag (make demo BAG=...)")
     if not args.duration >= _SHORTEST_S:
         raise FusionError(f"--duration: expected at least {_SHORTEST_S:g} s, got {args.duration:g}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FusionError(f"--out: {args.out} cannot be made: {error.strerror}") from error
     recording = open_recording(args.bag, args.rgb, args.thermal) if args.bag else _synthetic(args)
     _run(recording, args)
     fused_bag = args.out / "fused"
@@ -139,7 +142,7 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar:40}| {n:.1f}/{total:.1f} s"
 def _run(recording: Recording, args: argparse.Namespace) -> None:
     """Let the three processes work, and end them in the order in which nothing gets lost."""
     out = args.out.resolve()
-    shutil.rmtree(out / "fused", ignore_errors=True)
+    _make_room(out / "fused", recording.path)
     with Processes(isolated_environment()) as processes:
         processes.start("recorder", _recorder(out), out / "recorder.log")
         processes.start("fusion_node", _fusion(recording, args), out / "fusion_node.log")
@@ -156,6 +159,17 @@ def _run(recording: Recording, args: argparse.Namespace) -> None:
         time.sleep(0.5)
         processes.interrupt("recorder")
         processes.wait("recorder", 20)
+
+
+def _make_room(fused: Path, source: Path) -> None:
+    """Remove an earlier run's fused bag, and nothing else."""
+    if source.resolve() in (fused, *fused.parents):
+        raise FusionError(f"{source} is where the fused bag goes; choose another folder with --out (OUT=...)")
+    if not fused.exists():
+        return
+    if not (fused / "metadata.yaml").is_file():
+        raise FusionError(f"{fused} exists and is not a bag, so it is not removed; choose another --out (OUT=...)")
+    shutil.rmtree(fused)
 
 
 def _watch(processes: Processes, seconds: float) -> None:

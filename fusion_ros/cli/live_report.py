@@ -59,6 +59,11 @@ class LiveReport:
             accounted = self.paired + sum(self.dropped[sensor].values())
             if accounted != self.received[sensor]:
                 found.append(f"{sensor}: {self.received[sensor]} received, {accounted} accounted for")
+            if self.received[sensor] > self.published[sensor]:
+                found.append(f"{sensor}: {self.received[sensor]} received of {self.published[sensor]} published")
+        shown = sum(self.pairs.get(name, 0) for name in ("fused", "rgb_only", "thermal_only"))
+        if self.recorded != shown:
+            found.append(f"{shown} images published by the fusion node, {self.recorded} received")
         handed_on = self.paired + sum(reasons["forwarded alone"] for reasons in self.dropped.values())
         if sum(self.pairs.values()) != handed_on:
             found.append(f"{handed_on} pairs and single frames, {sum(self.pairs.values())} accounted for")
@@ -111,17 +116,19 @@ def read_report(
         BagError: The fusion node's diagnostics are not in the bag.
     """
     published = _timeline(published_csv)
-    received = _timeline(received_csv).get(FUSED_TOPIC, {})
+    received = _timeline(received_csv).get(FUSED_TOPIC, [])
     status = _last_diagnostics(fused_bag)
-    sent = published.get(topics[reference], {})
-    latencies = [(at - sent[stamp]) / 1e6 for stamp, at in received.items() if stamp in sent]
-    times = sorted(received.values())
+    sent: dict[int, int] = {}
+    for stamp, at in published.get(topics[reference], []):
+        sent.setdefault(stamp, at)
+    latencies = [(at - sent[stamp]) / 1e6 for stamp, at in received if stamp in sent]
+    times = sorted(at for _, at in received)
     span_s = (times[-1] - times[0]) / 1e9 if len(times) > 1 else 0.0
     p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (np.nan, np.nan)
     sensors = list(topics)
     return LiveReport(
         engine=status["hardware_id"],
-        published={s: len(published.get(topics[s], {})) for s in sensors},
+        published={s: len(published.get(topics[s], [])) for s in sensors},
         received={s: int(status[f"{s} received"]) for s in sensors},
         dropped={s: _dropped(status, s) for s in sensors},
         paired=int(status["paired"]),
@@ -134,11 +141,12 @@ def read_report(
     )
 
 
-def _timeline(path: Path) -> dict[str, dict[int, int]]:
-    rows: dict[str, dict[int, int]] = {}
+def _timeline(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Return topic -> (stamp, moment) of every message, in order; stamps may repeat."""
+    rows: dict[str, list[tuple[int, int]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            rows.setdefault(row["topic"], {})[int(row["stamp_ns"])] = int(row["monotonic_ns"])
+            rows.setdefault(row["topic"], []).append((int(row["stamp_ns"]), int(row["monotonic_ns"])))
     return rows
 
 
@@ -209,7 +217,7 @@ def read_triples(
         if stamp in rgb and nearest[stamp] in thermal:
             size = result.size
             aligned = to_uint8(align(thermal[nearest[stamp]], size).pixels)
-            triples.append(Triple(aligned, resize(rgb[stamp].pixels, size), result.pixels, stamp))
+            triples.append(Triple(aligned, resize(_rgb8(rgb[stamp].pixels), size), result.pixels, stamp))
     return triples
 
 
@@ -217,6 +225,10 @@ def _frames(bag: BagReader, topic: str, stamps: set[int] | None = None) -> Itera
     for message in bag.messages([topic]):
         if stamps is None or message.stamp_ns in stamps:
             yield frame_of(message)
+
+
+def _rgb8(pixels: np.ndarray) -> np.ndarray:
+    return to_uint8(pixels[..., :3] if pixels.ndim == 3 else pixels)
 
 
 def _pick(stamps: list[int], number: int) -> list[int]:

@@ -76,19 +76,29 @@ class Processes:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, Path] = {}
         self._files: list[IO[bytes]] = []
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Processes:
+        # A polite kill or a closed terminal must not leave the children behind.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, _interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in self._children:
-            self.interrupt(name)
-        for name in self._children:
-            self.wait(name, timeout_s=10.0)
-        for file in self._files:
-            file.close()
+        try:
+            for name in self._children:
+                self.interrupt(name)
+            for name in self._children:
+                self.wait(name, timeout_s=10.0)
+        finally:
+            for child in self._children.values():
+                child.kill()
+            for file in self._files:
+                file.close()
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
     def start(self, name: str, command: Sequence[str], log: Path | None = None) -> None:
         """Start a child; its output goes into ``log``, or through to the terminal."""
@@ -142,6 +152,10 @@ class Processes:
 
     def _log_tail(self, name: str) -> str:
         return tail(self._logs[name]) if name in self._logs else "(see its output above)"
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -23,6 +23,7 @@ street.yaml:
       name: fusion
       namespace: /robot
       remap: {rgb/image_raw: /rgb/image_raw, thermal/image_raw: /thermal/image_raw}
+      params_file: config/synthetic.yaml
       parameters: {pairing.tolerance_ms: 30.0}
 """
 _KEYS = ("executable", "name", "namespace", "remap", "parameters", "params_file")

@@ -17,7 +17,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from ..errors import FusionError, SettingsError
+from ..errors import SettingsError
 from ..ros import parameters, qos
 from ..ros.messages import begins_with_header, message_class, time_message
 from ..settings import Settings, setting
@@ -98,7 +98,7 @@ class BagPlayerNode(Node):
             raise SettingsError("none of the bag's topics can be played here")
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 1) if self._replay.clock_hz else None
         self._stop = threading.Event()
-        self._error: FusionError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._play, name="player", daemon=True)
         self._thread.start()
         self._watch = self.create_timer(0.1, self._end_when_played, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -118,7 +118,8 @@ class BagPlayerNode(Node):
         self.get_logger().info(f"playing {', '.join(self._publishers_by_topic)}")
         try:
             self._play_events()
-        except FusionError as error:
+        # The boundary of the thread: the executor's thread raises it again, so that the process fails.
+        except Exception as error:
             self._error = error
 
     def _play_events(self) -> None:
@@ -148,6 +149,7 @@ class BagPlayerNode(Node):
 
     def _await_subscribers(self) -> None:
         deadline = time.monotonic() + self.settings.wait_for_subscribers_s
+        waiting: list[str] = []
         while time.monotonic() < deadline and not self._stop.is_set():
             waiting = [t for t, p in self._publishers_by_topic.items() if p.get_subscription_count() == 0]
             if not waiting:

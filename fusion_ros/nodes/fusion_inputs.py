@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ..frame import Sensor
 from ..ros import qos
+from ..ros.topics import camera_info_topic
 from ..settings import Settings, setting
 
 __all__ = ["FusionInputs", "InputSettings"]
@@ -66,32 +68,39 @@ class FusionInputs:
         self._node = node
         self.camera_info: dict[Sensor, CameraInfo] = {}
         """The latest calibration of each camera that publishes one."""
-        quality = qos.profile(profile.input_reliability, profile.input_depth)
+        self._qos = profile
         self._subscriptions = []
+        self.topics: dict[Sensor, str] = {}
+        """The image topic of each camera, as it was subscribed to."""
         for sensor in Sensor:
-            self._subscribe_image(sensor, settings.is_compressed(sensor), quality, on_image)
-            self._subscribe_info(sensor, quality)
+            self._subscribe_image(sensor, settings.is_compressed(sensor), on_image)
+            self._subscribe_info(sensor)
 
-    def _subscribe_image(self, sensor: Sensor, compressed: bool, quality: Any, on_image: ImageCallback) -> None:
+    def _quality(self) -> QoSProfile:
+        # A fresh one for each topic: rclpy writes an override of one topic into the profile it was given.
+        return qos.profile(self._qos.input_reliability, self._qos.input_depth)
+
+    def _subscribe_image(self, sensor: Sensor, compressed: bool, on_image: ImageCallback) -> None:
         # The transport's topic follows the image topic, also where that is remapped.
         topic = self._node.resolve_topic_name(f"{sensor.value}/image_raw")
         kind, suffix = (CompressedImage, "/compressed") if compressed else (Image, "")
+        self.topics[sensor] = topic + suffix
         self._subscriptions.append(
             self._node.create_subscription(
                 kind,
                 topic + suffix,
                 lambda message: on_image(sensor, message),
-                quality,
+                self._quality(),
                 qos_overriding_options=qos.overriding(),
             )
         )
 
-    def _subscribe_info(self, sensor: Sensor, quality: Any) -> None:
+    def _subscribe_info(self, sensor: Sensor) -> None:
         def store(message: CameraInfo) -> None:
             self.camera_info[sensor] = message
 
-        topic = f"{sensor.value}/camera_info"
-        self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, store, quality))
+        topic = camera_info_topic(self._node, f"{sensor.value}/image_raw", f"{sensor.value}/camera_info")
+        self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, store, self._quality()))
 
     def destroy(self) -> None:
         """Stop listening."""

@@ -61,7 +61,7 @@ class FusionNode(LifecycleNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("fusion_node", **node_options)
-        self.settings = parameters.declare(self, FusionNodeSettings)
+        self.settings = parameters.declare(self, FusionNodeSettings, changeable=True)
         self.statistics = Statistics()
         self.offsets = OffsetStatistics()
         self._pairer: StampPairer[Any] | ApproximatePairer = StampPairer(self.settings.pairing)
@@ -97,9 +97,9 @@ class FusionNode(LifecycleNode):
         except FusionError as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
+        self._outputs = FusionOutputs(self, self.settings.qos)
         self._pipeline = pipeline
         self._description = pipeline.description
-        self._outputs = FusionOutputs(self, self.settings.qos)
         return TransitionCallbackReturn.SUCCESS
 
     @explained
@@ -108,6 +108,7 @@ class FusionNode(LifecycleNode):
         self._worker = Worker(self._fuse, self._on_failure)
         self._inputs = FusionInputs(self, self.settings.input, self.settings.qos, self._on_image)
         self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
+        self._pairer.reset()  # what it remembers of arrivals is from before the pause
         self._last_arrival = dict.fromkeys(Sensor, time.monotonic())
         self._active, self._mode = True, "waiting"
         assert self._pipeline is not None  # configured before
@@ -133,6 +134,7 @@ class FusionNode(LifecycleNode):
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
+    @explained
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything after a defect, so that the node can be configured again."""
         self._stop()
@@ -284,6 +286,11 @@ class FusionNode(LifecycleNode):
         if self.statistics.problem(kind, str(error)):
             self.get_logger().warning(f"{kind}: {error} (said once; counted in diagnostics)")
 
+    def _topics(self) -> dict[Sensor, str]:
+        if self._inputs is not None:
+            return self._inputs.topics
+        return {sensor: self.resolve_topic_name(f"{sensor.value}/image_raw") for sensor in Sensor}
+
     def publish_diagnostics(self) -> None:
         """Publish the node's counts, rates, stage times and problems."""
         now = time.monotonic()
@@ -294,7 +301,7 @@ class FusionNode(LifecycleNode):
             pairing=self._pairing_counts(),
             offsets=self.offsets,
             tolerance_ms=self.settings.pairing.tolerance_ms,
-            topics={sensor: self.resolve_topic_name(f"{sensor.value}/image_raw") for sensor in Sensor},
+            topics=self._topics(),
             mode=self._mode,
             alignment=self.settings.alignment.mode,
             active=self._active,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64
 
@@ -12,6 +12,7 @@ from ..frame import Frame
 from ..pipeline import FusionResult
 from ..ros import qos
 from ..ros.messages import camera_info_message, header, image_message
+from ..ros.topics import camera_info_topic
 
 __all__ = ["FusionOutputs", "Wanted"]
 
@@ -35,11 +36,16 @@ class FusionOutputs:
 
     def __init__(self, node: LifecycleNode, settings: qos.QosSettings) -> None:
         self._node = node
-        profile = qos.profile(settings.output_reliability, settings.output_depth)
-        options = {"qos_overriding_options": qos.overriding()}
-        self._image = node.create_lifecycle_publisher(Image, "fused/image", profile, **options)
-        self._info = node.create_lifecycle_publisher(CameraInfo, "fused/camera_info", profile, **options)
-        self._aligned = node.create_lifecycle_publisher(Image, "aligned/thermal/image", profile, **options)
+
+        def publisher(kind: type, topic: str) -> LifecyclePublisher:
+            # A fresh profile for each: rclpy writes an override of one topic into the one it was given.
+            profile = qos.profile(settings.output_reliability, settings.output_depth)
+            options = {"qos_overriding_options": qos.overriding()}
+            return node.create_lifecycle_publisher(kind, topic, profile, **options)
+
+        self._image = publisher(Image, "fused/image")
+        self._info = publisher(CameraInfo, camera_info_topic(node, "fused/image", "fused/camera_info"))
+        self._aligned = publisher(Image, "aligned/thermal/image")
         self._debug = {
             name: node.create_lifecycle_publisher(Float64, f"debug/{name}", 10)
             for name in ("processing_time_ms", "pipeline_latency_ms", "pair_offset_ms")

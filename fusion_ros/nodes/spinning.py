@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
@@ -36,7 +37,7 @@ def explained(transition: Transition) -> Transition:
     return logged
 
 
-class _Stop(Exception):
+class _Stop(BaseException):
     """SIGINT or SIGTERM arrived."""
 
 
@@ -52,7 +53,9 @@ def run_lifecycle_node(make: Callable[[], LifecycleNode], args: list[str] | None
         )
 
     def stop(node: LifecycleNode) -> None:
-        node.trigger_shutdown()
+        # A manager may have shut it down already; then there is no such transition any more.
+        with contextlib.suppress(RuntimeError):
+            node.trigger_shutdown()
         node.publish_diagnostics()
 
     return _run(make, start, stop, args)
@@ -89,10 +92,12 @@ def _run(
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
-        if node is not None:
-            stop(node)
-            node.destroy_node()
-        rclpy.try_shutdown()
+        try:
+            if node is not None:
+                stop(node)
+                node.destroy_node()
+        finally:
+            rclpy.try_shutdown()
 
 
 def _raise_stop(number: int, frame: Any) -> None:

@@ -6,7 +6,7 @@ import csv
 import time
 from pathlib import Path
 
-from ..timing.stamps import header_stamp_ns
+from ..timing.stamps import HEADER_BYTES, header_stamp_ns
 
 __all__ = ["Timeline"]
 
@@ -26,7 +26,7 @@ class Timeline:
 
     def note(self, topic: str, cdr: bytes) -> None:
         """Log that a serialised message, one that begins with a header, is passing now."""
-        if self._rows:
+        if self._rows and len(cdr) >= HEADER_BYTES:
             self._rows.writerow((topic, header_stamp_ns(cdr), time.monotonic_ns()))
 
     def close(self) -> None:

@@ -78,8 +78,14 @@ def camera_info_message(source: CameraInfo, size: tuple[int, int], head: Header)
     message.d = source.d
     message.k = camera.matrix.ravel()
     message.r = source.r
-    projection = np.zeros((3, 4))
-    projection[:, :3] = camera.matrix
+    projection = np.array(source.p, dtype=np.float64).reshape(3, 4)
+    if projection.any():
+        # Rectified intrinsics and, in column 4, focal length times baseline: both scale with the pixels.
+        x, y = size[1] / source.width, size[0] / source.height
+        resized = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+        projection = resized @ projection
+    else:
+        projection[:, :3] = camera.matrix
     message.p = projection.ravel()
     return message
 

@@ -22,8 +22,12 @@ _INT64 = 2**63 - 1
 _RCLPY_NAMES = ("use_sim_time", "start_type_description_service")
 
 
-def declare(node: Node, cls: type[S]) -> S:
+def declare(node: Node, cls: type[S], *, changeable: bool = False) -> S:
     """Declare every setting of ``cls`` on ``node`` and return what the overrides make of it.
+
+    Args:
+        changeable: The node takes changes while it runs, by a callback of its own; otherwise ROS is told that
+            the parameters are read-only.
 
     Raises:
         SettingsError: An override has the wrong type or lies outside its bounds, or is unknown.
@@ -34,7 +38,9 @@ def declare(node: Node, cls: type[S]) -> S:
     for leaf in fields.values():
         default = list(leaf.default) if leaf.is_list else leaf.default
         try:
-            values[leaf.name] = node.declare_parameter(leaf.name, default, _descriptor(leaf)).value
+            values[leaf.name] = node.declare_parameter(
+                leaf.name, default, _descriptor(leaf, read_only=not changeable)
+            ).value
         except InvalidParameterTypeException as error:
             raise SettingsError(f"{error}; write 1.0 rather than 1 for a floating-point parameter") from error
         except InvalidParameterValueException:
@@ -71,9 +77,9 @@ def reject(error: SettingsError) -> SetParametersResult:
     return SetParametersResult(successful=False, reason=str(error))
 
 
-def _descriptor(leaf: SettingField) -> ParameterDescriptor:
+def _descriptor(leaf: SettingField, *, read_only: bool) -> ParameterDescriptor:
     unit = f" [{leaf.unit}]" if leaf.unit else ""
-    descriptor = ParameterDescriptor(description=f"{leaf.help}{unit}")
+    descriptor = ParameterDescriptor(description=f"{leaf.help}{unit}", read_only=read_only)
     # An empty list has no type that rclpy could infer; ours is checked by the settings class.
     descriptor.dynamic_typing = leaf.is_list and not leaf.default
     if leaf.choices:

@@ -167,6 +167,20 @@ def test_the_run_verb_starts_and_ends_its_nodes_together(bag, tmp_path):
     assert (tmp_path / "copy" / "metadata.yaml").is_file()
 
 
+def test_a_politely_killed_run_takes_its_nodes_along(tmp_path):
+    file = tmp_path / "nodes.yaml"
+    file.write_text(f"nodes: [{{executable: recorder_node, parameters: {{out: '{tmp_path / 'copy'}'}}}}]\n")
+    command = [sys.executable, "-m", "fusion_ros.cli", "run", str(file)]
+    parent = subprocess.Popen(command, env=isolated_environment())
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "copy").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(20) != 0
+    # The recorder ended in order: its bag has been closed.
+    assert (tmp_path / "copy" / "metadata.yaml").is_file()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

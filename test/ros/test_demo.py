@@ -74,6 +74,23 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_written(tmp_path, ca
     assert not out.exists()
 
 
+def test_what_is_not_a_bag_is_not_removed(demo, tmp_path, capsys):
+    keep = tmp_path / "out" / "fused" / "photo.txt"
+    keep.parent.mkdir(parents=True)
+    keep.write_text("mine")
+    arguments = ["--bag", str(demo / "synthetic"), "--rgb", "/rgb/image_raw", "--thermal", "/thermal/image_raw"]
+    assert main(["demo", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "not a bag" in capsys.readouterr().err
+    assert keep.read_text() == "mine"
+
+
+def test_the_bag_that_is_played_is_never_the_one_that_is_written(demo, capsys):
+    arguments = ["--bag", str(demo / "fused"), "--rgb", "/fused/image", "--thermal", "/fused/image"]
+    assert main(["demo", *arguments, "--out", str(demo)]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert (demo / "fused" / "metadata.yaml").is_file()
+
+
 def test_a_compressed_recording_of_ones_own_is_fused(demo, tmp_path):
     own = tmp_path / "own"
     with BagReader(demo / "synthetic") as bag, BagWriter(own) as writer:

@@ -79,6 +79,34 @@ def test_camera_info_follows_the_scale_of_the_output(rig):
     assert infos[0].header == fused[0].header
 
 
+def test_camera_info_is_found_beside_a_remapped_image(context):
+    import rclpy
+
+    from fusion_ros.ros.topics import camera_info_topic
+
+    def topic(*rules):
+        arguments = ["--ros-args", *(item for rule in rules for item in ("-r", rule))]
+        node = rclpy.create_node("probe", namespace="/robot", cli_args=arguments)
+        found = camera_info_topic(node, "rgb/image_raw", "rgb/camera_info")
+        node.destroy_node()
+        return found
+
+    assert topic() == "/robot/rgb/camera_info"
+    assert topic("rgb/image_raw:=/camera/color/image") == "/camera/color/camera_info"
+    assert topic("rgb/image_raw:=/camera/image", "rgb/camera_info:=/calibration") == "/calibration"
+
+
+def test_an_override_of_one_topics_quality_leaves_the_others_alone(rig):
+    from rclpy.qos import ReliabilityPolicy
+
+    name = f"qos_overrides.{rig.namespace}/rgb/image_raw.subscription.reliability"
+    node = rig.start(qos__input_reliability="best_effort", **{name: "reliable"})
+    policies = {s.topic_name: s.qos_profile.reliability for s in node.subscriptions}
+    assert policies[f"{rig.namespace}/rgb/image_raw"] == ReliabilityPolicy.RELIABLE
+    assert policies[f"{rig.namespace}/thermal/image_raw"] == ReliabilityPolicy.BEST_EFFORT
+    assert policies[f"{rig.namespace}/rgb/camera_info"] == ReliabilityPolicy.BEST_EFFORT
+
+
 def test_thermal_as_the_reference_turns_everything_round(rig):
     rig.start(reference="thermal")
     fused = rig.listen("fused/image")

@@ -59,3 +59,12 @@ def test_every_argument_that_is_used_is_declared(repository, name):
     declared = {key.value for key in table.keys} | first_strings("DeclareLaunchArgument")
     assert first_strings("LaunchConfiguration") <= declared
     assert FILES[name] <= declared
+
+
+def test_the_synthetic_rigs_parameter_file_is_its_homography(repository):
+    from fusion_ros.settings import load_yaml
+    from fusion_ros.synthetic import SyntheticWorld
+
+    values = load_yaml(repository / "config" / "synthetic.yaml")
+    expected = SyntheticWorld().rig.homography(12.0).ravel()
+    assert values["alignment.homography"] == pytest.approx(expected, rel=1e-6, abs=1e-9)

@@ -89,3 +89,14 @@ def test_what_cv_bridge_does_not_know_either_is_said(driver_message, forget_brid
     monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=Bridge, CvBridgeError=RuntimeError))
     with pytest.raises(ImageError, match="neither to fusion_ros nor to cv_bridge"):
         messages.decode(driver_message)
+
+
+def test_a_stereo_projection_is_scaled_with_its_baseline():
+    info = CameraInfo(height=480, width=640, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [500.0, 0, 320, 0, 500, 240, 0, 0, 1]
+    info.p = [430.0, 0, 315, -43, 0, 430, 238, 0, 0, 0, 1, 0]
+    same = messages.camera_info_message(info, (480, 640), messages.header(0, "cam"))
+    np.testing.assert_allclose(same.p, info.p)
+    half = messages.camera_info_message(info, (240, 320), messages.header(0, "cam"))
+    # cx' = (cx + 0.5) / 2 - 0.5; focal length and baseline term halve.
+    np.testing.assert_allclose(half.p, [215, 0, 157.25, -21.5, 0, 215, 118.75, 0, 0, 0, 1, 0])
