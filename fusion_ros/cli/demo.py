@@ -195,6 +195,8 @@ def _fusion(recording: Recording, args: argparse.Namespace) -> list[str]:
         "model": str(args.model),
         "engine.name": args.engine,
         "qos.input_reliability": "reliable",
+        # A recorder that is held up by the disk for a moment is to miss nothing.
+        "qos.output_depth": 30,
         "input.height": recording.rgb_size[0],
         "input.width": recording.rgb_size[1],
     }
