@@ -39,6 +39,7 @@ class CoarseSettings(Settings):
     homography: tuple[float, ...] = setting(
         (),
         "Nine numbers in row-major order of the matrix that takes thermal pixels to RGB pixels.",
+        bounds=(-1e6, 1e6),
         element=float,
     )
     thermal_width: int = setting(

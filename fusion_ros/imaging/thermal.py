@@ -45,8 +45,12 @@ class ThermalSettings(Settings):
     high_percentile: float = setting(
         99.5, "Share of pixels up to which brightness may not saturate.", unit="%", bounds=(0.0, 100.0)
     )
-    fixed_low: float = setting(0.0, "Value shown black in fixed mode, in the image's own unit.")
-    fixed_high: float = setting(0.0, "Value shown white in fixed mode, in the image's own unit.")
+    fixed_low: float = setting(
+        0.0, "Value shown black in fixed mode, in the image's own unit.", bounds=(-1e6, 1e6)
+    )
+    fixed_high: float = setting(
+        0.0, "Value shown white in fixed mode, in the image's own unit.", bounds=(-1e6, 1e6)
+    )
     time_constant_s: float = setting(
         1.0,
         "Time in which the range follows two thirds of a change; 0 follows at once.",

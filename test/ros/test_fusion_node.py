@@ -241,6 +241,15 @@ def test_a_parameter_that_cannot_be_meant_is_refused_at_start(context, parameter
         FusionNode(parameter_overrides=overrides)
 
 
+def test_every_number_is_bounded_and_every_parameter_described():
+    from fusion_ros.nodes.fusion_node import FusionNodeSettings
+    from fusion_ros.nodes.synthetic_camera_node import SyntheticCameraSettings
+
+    for leaf in (FusionNodeSettings.describe() | SyntheticCameraSettings.describe()).values():
+        assert leaf.help, leaf.name
+        assert leaf.type in (bool, str) or leaf.bounds is not None, leaf.name
+
+
 def test_every_parameter_is_described(rig):
     node = rig.start(autostart=False)
     names = [name for name in node._parameters if name != "use_sim_time" and not name.startswith("start_type")]
