@@ -171,9 +171,11 @@ def test_a_politely_killed_run_takes_its_nodes_along(tmp_path):
     file = tmp_path / "nodes.yaml"
     file.write_text(f"nodes: [{{executable: recorder_node, parameters: {{out: '{tmp_path / 'copy'}'}}}}]\n")
     command = [sys.executable, "-m", "fusion_ros.cli", "run", str(file)]
-    parent = subprocess.Popen(command, env=isolated_environment())
+    log = tmp_path / "run.log"
+    with log.open("wb") as output:
+        parent = subprocess.Popen(command, env=isolated_environment(), stdout=output, stderr=output)
     deadline = time.monotonic() + 30
-    while not (tmp_path / "copy").exists() and time.monotonic() < deadline:
+    while "recording 1 topics" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     parent.send_signal(signal.SIGTERM)
     assert parent.wait(20) != 0
