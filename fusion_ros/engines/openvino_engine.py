@@ -35,16 +35,17 @@ class OpenVINOEngine(SizedEngine):
         self._core = openvino.Core()
         self._network = copy.deepcopy(network).eval().requires_grad_(False)
         threads = settings.threads or available_cores()
+        precision = settings.precision_on("cpu")
         self._options = {
-            "INFERENCE_PRECISION_HINT": self._supported(settings.precision),
+            "INFERENCE_PRECISION_HINT": self._supported(precision),
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             # Threads nailed to cores wait for whatever else runs there, and a robot runs much else.
             "ENABLE_CPU_PINNING": False,
         }
         version = openvino.__version__.partition("-")[0]
-        described = f"openvino {version} on cpu, {settings.precision}, {threads} threads"
-        super().__init__("openvino", "cpu", f"{described}{why and f'; {why}'}")
+        described = f"openvino {version} on cpu, {precision}, {threads} threads"
+        super().__init__("openvino", "cpu", f"{described}{why and f'; {why}'}", network)
 
     def _compile(self, height: int, width: int) -> Plan:
         shape = (1, 1, height, width)
@@ -63,6 +64,6 @@ class OpenVINOEngine(SizedEngine):
         if capability not in capabilities:
             raise EngineError(
                 f"engine.precision: {precision} is not supported by this processor "
-                f"({self._core.get_property('CPU', 'FULL_DEVICE_NAME')}); set it to float32"
+                f"({self._core.get_property('CPU', 'FULL_DEVICE_NAME')}); set it to auto or float32"
             )
         return name

@@ -15,12 +15,24 @@ convolutions are normalised (BatchNorm) and activated (ReLU, tanh).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BiphasicAttention", "ReCoNetFuser", "Recurrence"]
+from ..settings import Settings, setting
+from .base import FeatureMap, FusionNetwork, NetworkSpec
+
+__all__ = ["BiphasicAttention", "ReCoNetFuser", "ReCoNetFuserSettings", "Recurrence", "RecurrentFuser"]
+
+
+@dataclass(frozen=True)
+class ReCoNetFuserSettings(Settings):
+    """How the recurrent fuser is built."""
+
+    width: int = setting(64, "Channels of each dilated convolution.", bounds=(1, 1024))
+    recurrences: int = setting(3, "How often the module is run; all runs share the same weights.", bounds=(1, 16))
 
 
 class BiphasicAttention(nn.Module):
@@ -45,34 +57,17 @@ class Recurrence(NamedTuple):
     attention_visible: Tensor
 
 
-class ReCoNetFuser(nn.Module):
-    """The recurrent fuser: 7,527 parameters with the default width.
+class RecurrentFuser(FusionNetwork):
+    """The recurrence, which both published forms share; they differ in what activates the convolutions."""
 
-    Args:
-        width: Channels of each dilated convolution.
-        recurrences: How often the module is run; all runs share the same weights.
-    """
+    attend_infrared: BiphasicAttention
+    attend_visible: BiphasicAttention
+    dilated: nn.ModuleList
+    fuse: nn.Sequential
 
-    # Our module names -> the names in the authors' checkpoint, as prefixes.
-    UPSTREAM_PREFIXES = {  # noqa: RUF012 - a constant table
-        "attend_infrared.conv": "att_a_conv",
-        "attend_visible.conv": "att_b_conv",
-        "dilated.0": "dil_conv_1",
-        "dilated.1": "dil_conv_2",
-        "dilated.2": "dil_conv_3",
-        "fuse": "fus_conv",
-    }
-
-    def __init__(self, width: int = 64, recurrences: int = 3) -> None:
-        super().__init__()
-        self.recurrences = recurrences
-        self.attend_infrared = BiphasicAttention()
-        self.attend_visible = BiphasicAttention()
-        self.dilated = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(3, width, 3, padding=d, dilation=d), nn.BatchNorm2d(width), nn.ReLU())
-            for d in (1, 2, 3)
-        )
-        self.fuse = nn.Sequential(nn.Conv2d(3 * width, 1, 3, padding=1), nn.BatchNorm2d(1), nn.Tanh())
+    def initial(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """Return the image that the first recurrence takes for fused."""
+        return torch.maximum(infrared, visible)
 
     def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
         """Fuse two registered single-channel images.
@@ -90,8 +85,8 @@ class ReCoNetFuser(nn.Module):
     def unroll(self, infrared: Tensor, visible: Tensor) -> list[Recurrence]:
         """Return what every recurrence gives, first to last; arguments as for :meth:`forward`."""
         steps: list[Recurrence] = []
-        fused = torch.maximum(infrared, visible)
-        for _ in range(self.recurrences):
+        fused = self.initial(infrared, visible)
+        for _ in range(self.settings.recurrences):
             attention_infrared = self.attend_infrared(infrared, fused)
             attention_visible = self.attend_visible(visible, fused)
             u = torch.cat([infrared * attention_infrared, fused, visible * attention_visible], dim=1)
@@ -99,3 +94,45 @@ class ReCoNetFuser(nn.Module):
             fused = self.fuse(context)
             steps.append(Recurrence(fused, attention_infrared, attention_visible))
         return steps
+
+    def feature_maps(self) -> tuple[FeatureMap, ...]:
+        """Describe the two attention maps of the last recurrence."""
+        return (
+            FeatureMap("attention_infrared", 1, 1, "Where the infrared image is to be seen, in (0, 1)."),
+            FeatureMap("attention_visible", 1, 1, "Where the visible image is to be seen, in (0, 1)."),
+        )
+
+    def features(self, infrared: Tensor, visible: Tensor) -> dict[str, Tensor]:
+        """Return the attention maps of the last recurrence."""
+        last = self.unroll(infrared, visible)[-1]
+        return {"attention_infrared": last.attention_infrared, "attention_visible": last.attention_visible}
+
+
+class ReCoNetFuser(RecurrentFuser):
+    """The recurrent fuser: 7,527 parameters with the default width."""
+
+    spec = NetworkSpec(
+        name="reconet_fuser",
+        title="ReCoNet, recurrent fuser",
+        source="Huang et al., ReCoNet, ECCV 2022, section 2.3",
+    )
+    Settings = ReCoNetFuserSettings
+    UPSTREAM_PREFIXES: ClassVar[dict[str, str]] = {
+        "attend_infrared.conv": "att_a_conv",
+        "attend_visible.conv": "att_b_conv",
+        "dilated.0": "dil_conv_1",
+        "dilated.1": "dil_conv_2",
+        "dilated.2": "dil_conv_3",
+        "fuse": "fus_conv",
+    }
+
+    def __init__(self, settings: ReCoNetFuserSettings | None = None) -> None:
+        super().__init__(settings)
+        width = self.settings.width
+        self.attend_infrared = BiphasicAttention()
+        self.attend_visible = BiphasicAttention()
+        self.dilated = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3, width, 3, padding=d, dilation=d), nn.BatchNorm2d(width), nn.ReLU())
+            for d in (1, 2, 3)
+        )
+        self.fuse = nn.Sequential(nn.Conv2d(3 * width, 1, 3, padding=1), nn.BatchNorm2d(1), nn.Tanh())

@@ -19,6 +19,7 @@ the strip is in the cache, and over rows (3 -> 1) once the strips are joined.
 
 from __future__ import annotations
 
+import copy
 import operator
 from functools import reduce
 from itertools import pairwise
@@ -28,8 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .reconet import BiphasicAttention, ReCoNetFuser
+from .reconet_joint import ReCoNet
 
-__all__ = ["ReCoNetStrips"]
+__all__ = ["ReCoNetJointStrips", "ReCoNetStrips"]
 
 _TAPS = 3  # rows and columns of the fusing kernel
 
@@ -48,7 +50,7 @@ class ReCoNetStrips(nn.Module):
     def __init__(self, network: ReCoNetFuser, height: int, width: int, cache_bytes: int | None = None) -> None:
         super().__init__()
         self.width = width
-        self.recurrences = network.recurrences
+        self.recurrences = network.settings.recurrences
         self.attend_infrared = _SplitAttention(network.attend_infrared)
         self.attend_visible = _SplitAttention(network.attend_visible)
         self.dilated = nn.ModuleList(_folded(conv, norm) for conv, norm, _ in network.dilated)
@@ -84,6 +86,21 @@ class ReCoNetStrips(nn.Module):
             parts.append(weigh(torch.relu(conv(window))))  # B, 9, rows, W
         taps = reduce(operator.add, parts)
         return self.add_columns(taps)
+
+
+class ReCoNetJointStrips(nn.Module):
+    """A :class:`ReCoNet` for one image size, its fuser in strips; arguments as of :class:`ReCoNetStrips`."""
+
+    def __init__(self, network: ReCoNet, height: int, width: int, cache_bytes: int | None = None) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        self.fuser = ReCoNetStrips(network.fuser, height, width, cache_bytes)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """Align and fuse two ``(B, 1, height, width)`` images; see :meth:`ReCoNet.forward`."""
+        return self.fuser(*self.network.registered(infrared, visible))
 
 
 class _SplitAttention(nn.Module):

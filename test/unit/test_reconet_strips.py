@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_ros.networks import ReCoNetFuser
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 from fusion_ros.networks.deployed import deployed
 from fusion_ros.networks.reconet_strips import ReCoNetStrips
 
@@ -17,7 +17,7 @@ from fusion_ros.networks.reconet_strips import ReCoNetStrips
 def fuser() -> ReCoNetFuser:
     """A network whose normalisations are far from the identity, so that folding must be right."""
     generator = torch.Generator().manual_seed(7)
-    network = ReCoNetFuser(width=8)
+    network = ReCoNetFuser(ReCoNetFuserSettings(width=8))
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -61,7 +61,7 @@ def test_every_recurrence_count_and_the_released_width_are_kept():
     torch.manual_seed(0)
     infrared, visible = _images(24, 31)
     for recurrences in (1, 2, 5):
-        plain = ReCoNetFuser(recurrences=recurrences).eval()
+        plain = ReCoNetFuser(ReCoNetFuserSettings(recurrences=recurrences)).eval()
         strips = ReCoNetStrips(plain, 24, 31, cache_bytes=31 * 64 * 4 * 7)
         assert len(strips.strips) == 4
         torch.testing.assert_close(strips(infrared, visible), plain(infrared, visible), rtol=0, atol=1e-5)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fusion_ros.errors import SettingsError
 from fusion_ros.metrics import evaluate
-from fusion_ros.networks import ReCoNetFuser
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 from fusion_ros.settings import Settings, setting
 
 from ..data.crops import CropSampler, as_tensor
@@ -87,7 +87,7 @@ class ReCoNetFuserTraining:
         self.settings = settings
         self.validation = split.validation
         # Channels-last is half as fast again on a CPU for this network, with the same result.
-        network = ReCoNetFuser(settings.width, settings.recurrences).to(memory_format=torch.channels_last)
+        network = ReCoNetFuser(ReCoNetFuserSettings(settings.width, settings.recurrences)).to(memory_format=torch.channels_last)
         self.network: nn.Module = network.to(settings.device)
         for norm in self._norms():
             norm.momentum = settings.statistics_momentum

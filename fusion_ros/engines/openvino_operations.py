@@ -1,0 +1,336 @@
+"""PyTorch's operations in OpenVINO's, as far as the networks here use them.
+
+Every function takes graph nodes where its PyTorch original takes tensors. The three tables at the end are
+what :mod:`fusion_ros.engines.openvino_graph` looks operations up in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .openvino_layers import (
+    adaptive_avg_pool,
+    avg_pool,
+    batch_norm,
+    conv2d,
+    convolution,
+    grid_sample,
+    interpolate,
+    linear,
+    max_pool,
+    pad,
+    prelu,
+    shape_of,
+    unknown,
+)
+from .openvino_runtime import openvino, ops
+
+if TYPE_CHECKING:
+    from openvino import Node
+
+__all__ = ["FUNCTIONS", "METHODS", "MODULES"]
+
+_GRAPH = (openvino.Node, openvino.Output)
+
+
+def _elementwise(on_nodes: Callable[..., Node], on_numbers: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an operation that serves nodes and, where sizes are computed, plain numbers."""
+
+    def apply(*arguments: Any) -> Any:
+        if not any(isinstance(argument, _GRAPH) for argument in arguments):
+            return on_numbers(*arguments)
+        return on_nodes(*(a if isinstance(a, _GRAPH) else np.float32(a) for a in arguments))
+
+    return apply
+
+
+def _attribute(data: Any, name: str) -> Any:
+    if isinstance(data, _GRAPH):
+        if name == "shape":
+            return shape_of(data)
+        if name in ("device", "dtype"):
+            return None  # of no meaning in a graph; only handed on to functions that make constants
+        raise unknown(f"tensor attribute {name}")
+    return getattr(data, name)
+
+
+def _item(data: Any, index: Any) -> Any:
+    """Return a slice of a node; also an element of a size or of several results."""
+    if not isinstance(data, _GRAPH):
+        return data[index]
+    index = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        missing = len(data.shape) - sum(part is not None for part in index) + 1
+        index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
+    if not all(isinstance(part, (int, slice)) or part is None for part in index):
+        raise unknown(f"indexing by {index!r}")
+    kept = [part for part in index if part is not None]
+    spans = [slice(part, part + 1 or None) if isinstance(part, int) else part for part in kept]
+    cut = [(axis, part.indices(size)) for axis, (part, size) in enumerate(zip(spans, data.shape, strict=False))
+           if part != slice(None)]  # fmt: skip
+    if cut:
+        start, stop, step = np.ascontiguousarray(np.array([limits for _, limits in cut]).T)
+        data = ops.slice(data, start, stop, step, np.array([axis for axis, _ in cut]))
+    dropped = [axis for axis, part in enumerate(kept) if isinstance(part, int)]
+    if dropped:
+        data = ops.squeeze(data, np.array(dropped))
+    new = [axis for axis, part in enumerate(p for p in index if not isinstance(p, int)) if part is None]
+    return ops.unsqueeze(data, np.array(new)) if new else data
+
+
+def _leaky_relu(data: Node, negative_slope: float = 0.01, inplace: bool = False) -> Node:
+    return ops.prelu(data, ops.constant(np.array([negative_slope], np.float32)))
+
+
+def _gelu(data: Node, approximate: str = "none") -> Node:
+    return ops.gelu(data, "erf" if approximate == "none" else "tanh")
+
+
+def _clamp(data: Node, min: Any = None, max: Any = None) -> Node:
+    if min is not None:
+        data = ops.maximum(data, np.float32(min) if isinstance(min, (int, float)) else min)
+    if max is not None:
+        data = ops.minimum(data, np.float32(max) if isinstance(max, (int, float)) else max)
+    return data
+
+
+def _reduction(reduce: Callable[..., Node]) -> Callable[..., Node]:
+    def apply(data: Node, dim: Any = None, keepdim: bool = False, **_: Any) -> Node:
+        axes = range(len(data.shape)) if dim is None else [dim] if isinstance(dim, int) else dim
+        return reduce(data, np.array(list(axes), np.int64), keepdim)
+
+    return apply
+
+
+def _softmax(data: Node, dim: int, **_: Any) -> Node:
+    return ops.softmax(data, dim % len(data.shape))
+
+
+def _concat(tensors: Sequence[Node], dim: int = 0) -> Node:
+    return ops.concat(list(tensors), dim) if len(tensors) > 1 else tensors[0]
+
+
+def _stack(tensors: Sequence[Node], dim: int = 0) -> Node:
+    rank = len(tensors[0].shape) + 1
+    return _concat([ops.unsqueeze(tensor, np.array([dim % rank])) for tensor in tensors], dim % rank)
+
+
+def _split(data: Node, sizes: int | Sequence[int], dim: int = 0) -> list[Node]:
+    length = shape_of(data)[dim]
+    if isinstance(sizes, int):
+        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+    ends = np.cumsum([0, *sizes])
+    spans = itertools.pairwise(ends)
+    axis = dim % len(data.shape)
+    return [_item(data, (*[slice(None)] * axis, slice(int(start), int(end)))) for start, end in spans]
+
+
+def _chunk(data: Node, chunks: int, dim: int = 0) -> list[Node]:
+    return _split(data, -(-shape_of(data)[dim] // chunks), dim)
+
+
+def _reshape(data: Node, *shape: Any) -> Node:
+    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    return ops.reshape(data, np.array(sizes, np.int64), special_zero=False)
+
+
+def _flatten(data: Node, start_dim: int = 0, end_dim: int = -1) -> Node:
+    shape = list(shape_of(data))
+    end = end_dim % len(shape)
+    return _reshape(data, [*shape[:start_dim], -1, *shape[end + 1 :]])
+
+
+def _permute(data: Node, *order: Any) -> Node:
+    axes = order[0] if len(order) == 1 else order
+    return ops.transpose(data, np.array([axis % len(data.shape) for axis in axes]))
+
+
+def _transpose(data: Node, first: int, second: int) -> Node:
+    order = list(range(len(data.shape)))
+    order[first], order[second] = order[second], order[first]
+    return ops.transpose(data, np.array(order))
+
+
+def _expand(data: Node, *shape: Any) -> Node:
+    sizes = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+    own = [1] * (len(sizes) - len(data.shape)) + list(shape_of(data))
+    target = [mine if wanted == -1 else wanted for mine, wanted in zip(own, sizes, strict=True)]
+    return ops.broadcast(data, np.array(target))
+
+
+def _unsqueeze(data: Node, dim: int) -> Node:
+    return ops.unsqueeze(data, np.array([dim % (len(data.shape) + 1)]))
+
+
+def _squeeze(data: Node, dim: int) -> Node:
+    return ops.squeeze(data, np.array([dim]))
+
+
+def _arange(*limits: float, **_: Any) -> Node:
+    values = np.arange(*limits)
+    return ops.constant(values.astype(np.float32))
+
+
+def _cumulative_sum(data: Node, dim: int) -> Node:
+    return ops.cum_sum(data, np.array(dim % len(data.shape)))
+
+
+def _matmul(first: Node, second: Node) -> Node:
+    return ops.matmul(first, second, False, False)
+
+
+def _where(condition: Node, first: Any, second: Any) -> Node:
+    branches = [
+        value if isinstance(value, _GRAPH) else ops.constant(np.float32(value)) for value in (first, second)
+    ]
+    return ops.select(condition, *branches)
+
+
+def _ones_like(data: Node) -> Node:
+    return ops.broadcast(np.float32(1), np.array(shape_of(data)))
+
+
+def _scatter_add(data: Node, dim: int, index: Node, source: Node) -> Node:
+    return ops.scatter_elements_update(data, index, source, np.int64(dim), "sum")
+
+
+def _same(data: Any, *_: Any, **__: Any) -> Any:
+    return data
+
+
+_add = _elementwise(ops.add, operator.add)
+_subtract = _elementwise(ops.subtract, operator.sub)
+_multiply = _elementwise(ops.multiply, operator.mul)
+_divide = _elementwise(ops.divide, operator.truediv)
+_negate = _elementwise(ops.negative, operator.neg)
+_mean, _sum = _reduction(ops.reduce_mean), _reduction(ops.reduce_sum)
+_amax, _amin = _reduction(ops.reduce_max), _reduction(ops.reduce_min)
+
+MODULES: dict[type[nn.Module], Callable[..., Any]] = {
+    nn.AdaptiveAvgPool2d: lambda module, data: adaptive_avg_pool(data, module.output_size),
+    nn.BatchNorm2d: batch_norm,
+    nn.Conv2d: convolution,
+    nn.GELU: lambda module, data: _gelu(data, module.approximate),
+    nn.Identity: lambda module, data: data,
+    nn.LeakyReLU: lambda module, data: _leaky_relu(data, module.negative_slope),
+    nn.Linear: linear,
+    nn.MaxPool2d: lambda module, data: max_pool(
+        data, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+    ),
+    nn.PReLU: prelu,
+    nn.ReLU: lambda module, data: ops.relu(data),
+    nn.Sigmoid: lambda module, data: ops.sigmoid(data),
+    nn.Tanh: lambda module, data: ops.tanh(data),
+    nn.Upsample: lambda module, data: interpolate(
+        data, module.size, module.scale_factor, module.mode, module.align_corners
+    ),
+}
+"""Module class -> its operation, called with the module and its inputs."""
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    F.adaptive_avg_pool2d: adaptive_avg_pool,
+    F.avg_pool2d: avg_pool,
+    F.conv2d: conv2d,
+    F.gelu: _gelu,
+    F.grid_sample: grid_sample,
+    F.interpolate: interpolate,
+    F.leaky_relu: _leaky_relu,
+    F.max_pool2d: max_pool,
+    F.pad: pad,
+    F.relu: lambda data, inplace=False: ops.relu(data),
+    F.sigmoid: ops.sigmoid,
+    F.softmax: _softmax,
+    F.tanh: ops.tanh,
+    getattr: _attribute,
+    operator.add: _add,
+    operator.floordiv: _elementwise(ops.divide, operator.floordiv),
+    operator.getitem: _item,
+    operator.gt: _elementwise(ops.greater, operator.gt),
+    operator.matmul: _matmul,
+    operator.mod: _elementwise(ops.floor_mod, operator.mod),
+    operator.mul: _multiply,
+    operator.neg: _negate,
+    operator.sub: _subtract,
+    operator.truediv: _divide,
+    torch.abs: ops.abs,
+    torch.add: _add,
+    torch.amax: _amax,
+    torch.amin: _amin,
+    torch.arange: _arange,
+    torch.cat: _concat,
+    torch.chunk: _chunk,
+    torch.clamp: _clamp,
+    torch.conv2d: conv2d,
+    torch.cumsum: _cumulative_sum,
+    torch.div: _divide,
+    torch.exp: ops.exp,
+    torch.flatten: _flatten,
+    torch.gather: lambda data, dim, index: ops.gather_elements(data, index, dim),
+    torch.matmul: _matmul,
+    torch.maximum: ops.maximum,
+    torch.mean: _mean,
+    torch.minimum: ops.minimum,
+    torch.mul: _multiply,
+    torch.ones_like: _ones_like,
+    torch.relu: ops.relu,
+    torch.reshape: _reshape,
+    torch.round: lambda data: ops.round(data, "half_to_even"),
+    torch.scatter_add: _scatter_add,
+    torch.sigmoid: ops.sigmoid,
+    torch.sign: ops.sign,
+    torch.softmax: _softmax,
+    torch.split: _split,
+    torch.sqrt: ops.sqrt,
+    torch.stack: _stack,
+    torch.sub: _subtract,
+    torch.sum: _sum,
+    torch.tanh: ops.tanh,
+    torch.unsqueeze: _unsqueeze,
+    torch.where: _where,
+}
+"""Function -> its operation, called as the function is."""
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "abs": ops.abs,
+    "add": _add,
+    "amax": _amax,
+    "amin": _amin,
+    "chunk": _chunk,
+    "clamp": _clamp,
+    "contiguous": _same,
+    "div": _divide,
+    "exp": ops.exp,
+    "expand": _expand,
+    "flatten": _flatten,
+    "float": _same,
+    "long": lambda data: ops.convert(data, "i64"),
+    "mean": _mean,
+    "mul": _multiply,
+    "permute": _permute,
+    "relu": ops.relu,
+    "reshape": _reshape,
+    "sigmoid": ops.sigmoid,
+    "sign": ops.sign,
+    "size": lambda data, dim=None: shape_of(data) if dim is None else shape_of(data)[dim],
+    "softmax": _softmax,
+    "split": _split,
+    "sqrt": ops.sqrt,
+    "squeeze": _squeeze,
+    "sub": _subtract,
+    "sum": _sum,
+    "tanh": ops.tanh,
+    "to": _same,
+    "transpose": _transpose,
+    "unsqueeze": _unsqueeze,
+    "view": _reshape,
+}
+"""Name of a tensor's method -> its operation, called with the tensor and the arguments."""
