@@ -26,7 +26,7 @@ import yaml
 
 from .errors import SettingsError, nearest_name
 
-__all__ = ["SettingField", "Settings", "load_yaml", "markdown_table", "setting"]
+__all__ = ["SettingField", "Settings", "load_yaml", "markdown_table", "parse_assignments", "setting"]
 
 S = TypeVar("S", bound="Settings")
 _METADATA_KEY = "fusion_ros"
@@ -247,6 +247,27 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     for section in sections:
         merged.update(_flatten(section or {}))
     return merged
+
+
+def parse_assignments(text: str) -> dict[str, Any]:
+    """Read ``name=value`` settings separated by commas, each value as in YAML: ``blocks=4, fusion=l1``.
+
+    Raises:
+        SettingsError: A part has no name, no value, or a value that is not a single one; or a name comes twice.
+    """
+    values: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, separator, value = (side.strip() for side in part.partition("="))
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parsed = None
+        if not (separator and name and isinstance(parsed, _SCALARS)):
+            raise SettingsError(f"expected name=value, such as blocks=4, got {part!r}")
+        if name in values:
+            raise SettingsError(f"{name} is set twice, to {values[name]!r} and to {parsed!r}")
+        values[name] = parsed
+    return values
 
 
 def markdown_table(cls: type[Settings]) -> str:

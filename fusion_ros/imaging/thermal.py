@@ -2,13 +2,8 @@
 
 Scaling each frame by its own minimum and maximum makes the whole picture go dark the moment a
 hot object enters. Here the range comes from robust percentiles, and the map from value to
-brightness moves slowly towards the one that the present frame asks for.
-
-Smoothed are gain and offset of that map, not the two ends of the range. A pixel of constant
-temperature then moves exponentially from its old brightness to its new one, so in one frame
-interval ``dt`` its brightness changes by at most ``1 - exp(-dt / time_constant)``, however hot
-the object is that came in. (The ends of the range, smoothed themselves, give no such bound: an
-object of 20 times the scene's span takes over a third of the contrast away in one frame at 30 Hz.)
+brightness moves slowly towards the one that the present frame asks for
+(:mod:`fusion_ros.imaging.follow`).
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ from ..errors import ImageError, SettingsError
 from ..frame import Frame, Unit
 from ..settings import Settings, setting
 from .colour import luma, packed
+from .follow import LinearMap, MapFollower
 
 __all__ = ["ThermalNormaliser", "ThermalSettings", "single_channel"]
 
@@ -82,31 +78,6 @@ class ThermalSettings(Settings):
             )
 
 
-@dataclass(frozen=True)
-class _Map:
-    """brightness = gain * value + offset, as it was at ``stamp_ns`` for values of ``unit``."""
-
-    gain: float
-    offset: float
-    stamp_ns: int
-    unit: Unit
-
-    @classmethod
-    def from_range(cls, low: float, high: float, frame: Frame) -> _Map:
-        gain = 1.0 / (high - low)
-        return cls(gain, -low * gain, frame.stamp_ns, frame.unit)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The values that become 0 and 1."""
-        return -self.offset / self.gain, (1.0 - self.offset) / self.gain
-
-    def towards(self, target: _Map, weight: float) -> _Map:
-        gain = (1.0 - weight) * self.gain + weight * target.gain
-        offset = (1.0 - weight) * self.offset + weight * target.offset
-        return _Map(gain, offset, target.stamp_ns, target.unit)
-
-
 class ThermalNormaliser:
     """Maps the frames of one thermal camera to brightness.
 
@@ -119,7 +90,8 @@ class ThermalNormaliser:
 
     def __init__(self, settings: ThermalSettings | None = None) -> None:
         self.settings = settings or ThermalSettings()
-        self._map: _Map | None = None
+        self._follower = MapFollower(self.settings.time_constant_s, self.settings.reset_gap_s)
+        self._unit: Unit | None = None  # of the values that the map so far is for
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -129,11 +101,11 @@ class ThermalNormaliser:
         """
         if self.settings.mode == "fixed":
             return self.settings.fixed_low, self.settings.fixed_high
-        return self._map.range if self._map else None
+        return self._follower.map.range if self._follower.map else None
 
     def reset(self) -> None:
         """Forget the range, for example because another recording begins."""
-        self._map = None
+        self._follower.reset()
 
     def __call__(self, frame: Frame) -> np.ndarray:
         """Return the frame's brightness, ``(H, W)`` float32 in [0, 1].
@@ -169,17 +141,11 @@ class ThermalNormaliser:
         target_range = self._scene_range(pixels, frame.unit)
         if target_range is None:
             return np.zeros(pixels.shape, np.float32)
-        target = _Map.from_range(*target_range, frame)
-        self._map = target if self._map is None else self._map.towards(target, self._weight(frame, self._map))
-        return _scaled(pixels, *self._map.range)
-
-    def _weight(self, frame: Frame, previous: _Map) -> float:
-        """Weight of the present frame: 1 starts afresh, else by elapsed time and so for any frame rate."""
-        elapsed_s = (frame.stamp_ns - previous.stamp_ns) * 1e-9
-        in_sequence = previous.unit is frame.unit and 0 <= elapsed_s <= self.settings.reset_gap_s
-        if not in_sequence or self.settings.time_constant_s == 0:
-            return 1.0
-        return -math.expm1(-elapsed_s / self.settings.time_constant_s)
+        if frame.unit is not self._unit:
+            self._follower.reset()
+            self._unit = frame.unit
+        followed = self._follower.follow(LinearMap.from_range(*target_range), frame.stamp_ns)
+        return _scaled(pixels, *followed.range)
 
     def _scene_range(self, pixels: np.ndarray, unit: Unit) -> tuple[float, float] | None:
         """Return the range that this frame alone asks for; None if it has no reading."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fusion_ros.errors import FusionError, SettingsError
-from fusion_ros.settings import Settings, load_yaml, markdown_table, setting
+from fusion_ros.settings import Settings, load_yaml, markdown_table, parse_assignments, setting
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,24 @@ def test_the_table_for_the_documentation_says_all_there_is():
     table = markdown_table(Outer)
     assert "| `inner.tolerance_ms` | float | `20.0` | 0 to 1000 ms | Largest difference. (ms) |" in table
     assert "| `queue` | int | `5` | at least 1 | Frames kept. Fixed once configured. |" in table
+
+
+def test_settings_are_read_from_one_text():
+    assert parse_assignments(" blocks=4, fusion = l1,nest=false , gain=0.5,") == {
+        "blocks": 4,
+        "fusion": "l1",
+        "nest": False,
+        "gain": 0.5,
+    }
+    assert parse_assignments("") == {}
+
+
+@pytest.mark.parametrize("text", ["blocks", "=4", "blocks=", "blocks=[1", "blocks={a: 1}", "a=1,,b"])
+def test_what_is_no_assignment_is_refused(text):
+    with pytest.raises(SettingsError, match="expected name=value, such as blocks=4, got"):
+        parse_assignments(text)
+
+
+def test_a_name_that_comes_twice_is_refused():
+    with pytest.raises(SettingsError, match="blocks is set twice, to 4 and to 5"):
+        parse_assignments("blocks=4,blocks=5")
