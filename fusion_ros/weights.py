@@ -8,8 +8,9 @@ what they are, where they come from and what they must hash to::
         weights.safetensors
 
 Models are looked for, in this order, in the folders of the environment variable
-``FUSION_ROS_MODELS``, in the ``models`` folder of the installed ROS package, of the checkout, and of
-the Python installation.
+``FUSION_ROS_MODELS``, in the user's own folder (``$XDG_DATA_HOME/fusion_ros/models``, by default
+``~/.local/share/fusion_ros/models``), and in the ``models`` folder of the installed ROS package, of the
+checkout, and of the Python installation.
 """
 
 from __future__ import annotations
@@ -18,33 +19,43 @@ import dataclasses
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .errors import WeightsError, nearest_name
+from .checkpoints import differences, read_checkpoint, read_safetensors, some, upstream_names
+from .errors import SettingsError, WeightsError, nearest_name
+from .releases import ALIASES, how_to_get
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from .networks import FusionNetwork
 
 __all__ = [
     "CARD",
     "ModelCard",
     "file_sha256",
     "find_model",
+    "install_model",
     "load_network",
     "load_upstream",
     "model_folders",
     "model_names",
+    "models_of",
     "read_card",
     "share_folders",
+    "user_models",
     "verify",
 ]
 
 CARD = "card.yaml"
+_WEIGHTS = "weights.safetensors"
+_OPTIONAL = ("network_settings", "notes")  # fields that a card may lack
 _PACKAGE = "fusion_ros"
 _ENVIRONMENT = "FUSION_ROS_MODELS"
 
@@ -56,6 +67,7 @@ class ModelCard:
     Attributes:
         name: The model's name, equal to its folder's.
         network: Which network to build: a name of ``fusion_ros.networks.NETWORKS``.
+        network_settings: The settings that the weights were made for; one not named is the network's default.
         parameters: Trainable parameters.
         file: Name of the tensors' file, beside the card.
         sha256: What that file must hash to.
@@ -63,7 +75,7 @@ class ModelCard:
         data: What they were trained on, and the licence of that.
         recipe: How: the recipe's name and every setting.
         commit: Commit of the code that trained them.
-        seed: Seed of the run.
+        seed: Seed of the run; None where it is not known.
         date: Day of training, ``YYYY-MM-DD``.
         hardware: Processor, versions and time of the run.
         metrics: Test set -> what was measured -> metric -> mean over the pairs.
@@ -72,6 +84,7 @@ class ModelCard:
 
     name: str
     network: str
+    network_settings: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     parameters: int
     file: str
     sha256: str
@@ -79,7 +92,7 @@ class ModelCard:
     data: str
     recipe: Mapping[str, Any]
     commit: str
-    seed: int
+    seed: int | None
     date: str
     hardware: str
     metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -106,16 +119,41 @@ def share_folders() -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folder for folder in found if folder.is_dir()))
 
 
+def user_models() -> Path | None:
+    """Return the folder of the user's own models, which may be absent; None for a user without a home."""
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():  # unset, or to be ignored as that variable's specification says
+        try:
+            data = Path.home() / ".local" / "share"
+        except RuntimeError:  # as in a container that runs under a bare user number
+            return None
+    return data / _PACKAGE / "models"
+
+
 def model_folders() -> tuple[Path, ...]:
     """Return the folders in which models are looked for, best first; they may be absent."""
     named = [Path(part) for part in os.environ.get(_ENVIRONMENT, "").split(os.pathsep) if part]
-    return tuple(dict.fromkeys([*named, *(folder / "models" for folder in share_folders())]))
+    own = user_models()
+    installed = [folder / "models" for folder in share_folders()]
+    return tuple(dict.fromkeys([*named, *([own] if own else []), *installed]))
 
 
 def model_names() -> tuple[str, ...]:
     """Return the names of all models that can be found, sorted."""
     cards = (card for folder in model_folders() for card in folder.glob(f"*/{CARD}"))
     return tuple(sorted({card.parent.name for card in cards}))
+
+
+def models_of(network: str) -> tuple[str, ...]:
+    """Return the names of the models for one network, sorted; a card that cannot be read is passed over."""
+    names = []
+    for name in model_names():
+        try:
+            if read_card(find_model(name)).network == network:
+                names.append(name)
+        except WeightsError:
+            continue
+    return tuple(names)
 
 
 def find_model(model: str | Path) -> Path:
@@ -126,7 +164,8 @@ def find_model(model: str | Path) -> Path:
             a path separator or starts with ``.`` or ``~``.
 
     Raises:
-        WeightsError: There is no such model; the text lists what was looked at and what is known.
+        WeightsError: There is no such model; the text says what was looked at and what is known, and for a
+            network how to get weights for it.
     """
     if isinstance(model, Path) or os.sep in model or model.startswith((".", "~")):
         folder = Path(model).expanduser()
@@ -138,9 +177,24 @@ def find_model(model: str | Path) -> Path:
         if model and (folder / model / CARD).is_file():
             return folder / model
     looked = ", ".join(map(str, folders)) or "nowhere, no model folder exists"
-    known = model_names()
-    hint = nearest_name(model, known) if known else f"set {_ENVIRONMENT} to the folder that holds your models"
-    raise WeightsError(f"no model {model!r}; looked in {looked}; {hint}")
+    raise WeightsError(_not_found(model, looked))
+
+
+def _not_found(model: str, looked: str) -> str:
+    from .classical import CLASSICAL
+    from .networks import NETWORKS
+
+    if model in CLASSICAL:
+        return f"{model} is a classical method: it has no weights, and none to load"
+    network = model if model in NETWORKS else ALIASES.get(model, model)
+    if network in NETWORKS:
+        installed = models_of(network)
+        name = f"under that name; its installed weights: {', '.join(installed)}" if installed else "as yet"
+        return f"no weights for {model} are installed {name}; looked in {looked}; {how_to_get(network)}"
+    models = model_names()
+    hint = nearest_name(model, {*models, *NETWORKS, *CLASSICAL})
+    advice = "" if models else f"; set {_ENVIRONMENT} to the folder that holds your models"
+    return f"no model {model!r}; looked in {looked}; {hint}{advice}"
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -163,17 +217,17 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def _check_fields(path: Path, content: dict[str, Any]) -> None:
-    fields = {field.name: field for field in dataclasses.fields(ModelCard)}
-    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-    missing = [name for name in required if name not in content]
+    fields = {item.name: item for item in dataclasses.fields(ModelCard)}
+    missing = [name for name in fields if name not in content and name not in _OPTIONAL]
     unknown = [str(name) for name in content if name not in fields]
     if missing or unknown:
-        raise WeightsError(f"{path}: missing fields: {_some(missing)}; unknown fields: {_some(unknown)}")
-    kinds = {"str": str, "int": int, "tuple[str, ...]": list}
+        raise WeightsError(f"{path}: missing fields: {some(missing)}; unknown fields: {some(unknown)}")
+    kinds = {"str": (str,), "int": (int,), "int | None": (int, type(None)), "tuple[str, ...]": (list,)}
     for name, value in content.items():
-        kind = kinds.get(str(fields[name].type), dict)  # annotations are strings; all others are mappings
-        if type(value) is not kind:
-            raise WeightsError(f"{path}: {name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")
+        allowed = kinds.get(str(fields[name].type), (dict,))  # annotations are strings; all others are mappings
+        if type(value) not in allowed:
+            expected = " or ".join(kind.__name__ for kind in allowed)
+            raise WeightsError(f"{path}: {name}: expected {expected}, got {type(value).__name__} {value!r}")
 
 
 def file_sha256(path: Path) -> str:
@@ -203,88 +257,138 @@ def verify(folder: Path) -> ModelCard:
     return card
 
 
-def load_network(model: str | Path) -> nn.Module:
+def load_network(model: str | Path, settings: Mapping[str, Any] | None = None) -> FusionNetwork:
     """Find, verify and load a model; returns its network on the CPU, in inference mode.
 
     Args:
         model: A name or a folder, as for :func:`find_model`.
+        settings: Settings of the network that win over the card's, for what the weights leave open: how often
+            a recurrence runs, which fusion rule is used.
 
     Raises:
-        WeightsError: The model is unknown or damaged, or its tensors do not belong to its network.
-        SettingsError: The card names an unknown network.
+        WeightsError: The model is unknown or damaged, its tensors do not belong to its network, or a setting
+            asks for a network of other tensors.
+        SettingsError: The card names an unknown network, or the network has no such setting.
     """
     from .networks import build_network
 
     folder = find_model(model)
     card = verify(folder)
     path = folder / card.file
-    network = build_network(card.network)
-    _load_strictly(network, _read_tensors(path), path)
+    tensors = read_safetensors(path)  # of a model, no other format is ever opened
+    try:
+        network = build_network(card.network, {**card.network_settings, **(settings or {})})
+    except SettingsError as error:
+        raise SettingsError(f"{card.name}: {error}") from error
+    try:
+        _load_strictly(network, tensors, path)
+    except WeightsError as error:
+        wrong = _unfit(card, settings or {}, tensors)
+        if not wrong:
+            raise
+        raise WeightsError(
+            f"{error}; these weights were made for another value of {', '.join(wrong)}: leave it out, or choose "
+            "other weights"
+        ) from None
     return network.eval()
+
+
+def _unfit(card: ModelCard, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the settings to blame where the tensors fit without them: each that misfits alone, else all."""
+    from .networks import build_network
+
+    def fits(changes: Mapping[str, Any]) -> bool:
+        try:
+            network = build_network(card.network, {**card.network_settings, **changes})
+        except SettingsError:
+            return False
+        return not differences(network.state_dict(), tensors)
+
+    if not fits({}):
+        return []
+    return [name for name, value in settings.items() if not fits({name: value})] or list(settings)
 
 
 def load_upstream(network: nn.Module, path: Path) -> nn.Module:
     """Load the authors' released tensors into our network, and return it in inference mode.
 
     The authors' names are translated by the network's ``UPSTREAM_PREFIXES``. Their files are not
-    shipped: ``path`` is a safetensors copy that the user has.
+    shipped: ``path`` is one file that the user has, with all of the network's tensors.
 
     Raises:
         WeightsError: The file is absent or damaged, the network has no table of upstream names, or the
             tensors do not belong to it.
     """
-    prefixes: Mapping[str, str] | None = getattr(network, "UPSTREAM_PREFIXES", None)
-    if prefixes is None:
+    if not getattr(network, "UPSTREAM_PREFIXES", {}):
         raise WeightsError(f"{type(network).__name__} has no table of upstream names, so it cannot load {path}")
-    ours = {theirs: own for own, theirs in prefixes.items()}
-    tensors = {_translate(name, ours): tensor for name, tensor in _read_tensors(path).items()}
+    ours = {theirs: own for own, theirs in upstream_names(network).items()}
+    tensors = {ours.get(name, name): tensor for name, tensor in read_checkpoint(path).items()}
     _load_strictly(network, tensors, path)
     return network.eval()
 
 
-def _translate(name: str, prefixes: Mapping[str, str]) -> str:
-    for theirs, own in prefixes.items():
-        if name == theirs or name.startswith(f"{theirs}."):
-            return own + name[len(theirs) :]
-    return name  # reported as unexpected by the strict comparison
+def install_model(models: Path, card: ModelCard, tensors: Mapping[str, Tensor], *, replace: bool = False) -> Path:
+    """Write the model folder ``models/<card.name>/`` and return it.
 
+    The folder is completed elsewhere, loaded as a user would load it, and only then moved in place: a
+    failure leaves what was there before.
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    Args:
+        models: Folder of the models; made where it is absent.
+        card: The card, but for its file and checksum, which are filled in.
+        tensors: What the file is to hold, by our names.
+        replace: Whether a model of this name may be replaced.
 
+    Raises:
+        WeightsError: The model exists and may not be replaced, the tensors do not belong to the card's network,
+            or the folder cannot be written.
+    """
+    folder = models / card.name
+    if folder.exists() and not (folder / CARD).is_file():
+        raise WeightsError(f"{folder} exists and is no model folder; move it away, or choose another name")
+    if folder.exists() and not replace:
+        raise WeightsError(f"{folder} exists; give --replace to replace it, or choose another --name")
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise WeightsError(f"no weights file at {path}") from None
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: expected a complete safetensors file, got another or a cut one: {error}"
-        ) from error
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models, prefix=".") as workshop:
+            draft = Path(workshop) / card.name
+            _write(draft, card, tensors)
+            load_network(draft)
+            _move_in_place(draft, folder, Path(workshop) / "replaced")
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written: {error}") from error
+    return folder
 
 
-def _load_strictly(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = network.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - expected.keys())
-    if missing or unexpected:
-        raise WeightsError(
-            f"{path} does not belong to {type(network).__name__}: missing: {_some(missing)}; "
-            f"unexpected: {_some(unexpected)}"
-        )
-    wrong = [
-        f"{name} expected {tuple(tensor.shape)}, got {tuple(tensors[name].shape)}"
-        for name, tensor in expected.items()
-        if tensor.shape != tensors[name].shape
-    ]
-    if wrong:
-        raise WeightsError(f"{path} does not belong to {type(network).__name__}: shapes differ: {_some(wrong)}")
+def _write(folder: Path, card: ModelCard, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    path = folder / _WEIGHTS
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # a full disk, for one
+        raise WeightsError(f"{path}: cannot be written: {error}") from error
+    complete = dataclasses.replace(card, file=_WEIGHTS, sha256=file_sha256(path))
+    (folder / CARD).write_text(complete.text(), encoding="utf-8")
+    path.chmod((folder / CARD).stat().st_mode)  # safetensors lets nobody but the owner read
+
+
+def _move_in_place(draft: Path, folder: Path, aside: Path) -> None:
+    was_there = folder.exists()
+    if was_there:
+        folder.replace(aside)
+    try:
+        draft.replace(folder)
+    except OSError:
+        if was_there:
+            aside.replace(folder)
+        raise
+
+
+def _load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    problem = differences(network.state_dict(), tensors)
+    if problem:
+        raise WeightsError(f"{path} does not belong to {type(network).__name__}: {problem}")
     network.load_state_dict(tensors, strict=True)
-
-
-def _some(names: list[str], limit: int = 3) -> str:
-    """List the first few names, and count the rest."""
-    if not names:
-        return "none"
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest

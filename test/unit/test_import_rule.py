@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 # Part of the package -> the parts that it may import, beside itself.
-CORE_0 = {"errors", "frame", "settings"}
-LAYER_1 = {"imaging", "geometry", "timing", "networks", "metrics", "synthetic", "classical"}
-LAYER_2 = {"weights", "engines", "alignment", "features", "tracking"}
+CORE_0 = {"errors", "frame", "settings", "spec"}
+LAYER_1 = {"imaging", "geometry", "timing", "networks", "metrics", "synthetic", "classical", "releases"}
+LAYER_2 = {"weights", "checkpoints", "engines", "alignment", "features", "tracking"}
 LAYER_3 = {"pipeline", "evaluation"}
 ALLOWED = {
     **dict.fromkeys(CORE_0, CORE_0),
     **dict.fromkeys(LAYER_1, CORE_0),
     "synthetic": CORE_0 | {"geometry", "imaging"},
     **dict.fromkeys(LAYER_2, CORE_0 | LAYER_1),
+    "weights": CORE_0 | LAYER_1 | {"checkpoints"},
     **dict.fromkeys(LAYER_3, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3),
     **dict.fromkeys({"bags", "cli"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"bags", "cli"}),
     **dict.fromkeys({"ros", "nodes"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"ros", "nodes"}),
