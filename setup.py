@@ -25,6 +25,7 @@ setup(
     python_requires=">=3.10",
     # training/ and test/ stay in the checkout: as top-level names they would clash with other packages.
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.engines": ["*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),

@@ -26,15 +26,18 @@ __all__ = ["VERBS", "main", "verb_parser"]
 
 VERBS = {
     "fuse": "fuse two images, two folders of images or two videos",
+    "compare": "fuse the same pairs with several methods, as one picture and one table",
     "synth": "render a synthetic rig's recording with exact ground truth",
     "bag": "make a bag from pictures, or say what is in one",
     "models": "list, show and verify the models that are installed",
+    "import-weights": "make a model of the weights that a method's authors released",
+    "export": "write a model's network as ONNX or as PyTorch's ExportedProgram",
     "play": "play a bag onto live ROS topics",
     "run": "start the nodes that a YAML file lists, without ros2 launch",
     "demo": "fuse a recording over real ROS 2 and show what came out",
-    "bench": "frames per second of each engine against the plain network",
+    "bench": "what each method costs in each engine, against the plain network",
 }
-"""Verb by name, with the one line that the overview shows; the module has the same name."""
+"""Verb by name, with the one line that the overview shows; the module has the same name, with underscores."""
 
 _FAILED = 2
 _INTERRUPTED = 130
@@ -113,7 +116,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _load(verb: str) -> ModuleType:
     try:
-        return importlib.import_module(f"{__package__}.{verb}")
+        return importlib.import_module(f"{__package__}.{verb.replace('-', '_')}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(__package__.partition(".")[0]):
             raise

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import EngineError, ImageError, SettingsError
 from ..settings import Settings, setting
+from ..spec import NetworkSpec
 
-__all__ = ["Engine", "EngineSettings", "Plan", "SizedEngine", "available_cores"]
+__all__ = ["Engine", "EngineSettings", "Plan", "SizedEngine", "available_cores", "check_images"]
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,37 @@ class EngineSettings(Settings):
 
     name: str = setting(
         "auto",
-        "Engine: torch on a CUDA device where there is one, else openvino where it is installed, else torch.",
-        choices=("auto", "torch", "openvino"),
+        "Engine: auto takes torch_tensorrt where it is installed and there is a CUDA device, else torch on a CUDA "
+        "device, else openvino where it is installed, else torch.",
+        choices=("auto", "torch_tensorrt", "torch", "openvino"),
         read_only=True,
     )
     device: str = setting("auto", "Processor: auto, cpu, cuda or cuda:N.", read_only=True)
     precision: str = setting(
-        "float32",
-        "Arithmetic of the network; the shorter types are faster where the processor has them, and less exact.",
-        choices=("float32", "float16", "bfloat16"),
+        "auto",
+        "Arithmetic of the network: auto is float16 on a CUDA device and float32 on a CPU; the shorter types are "
+        "faster where the processor has them, and less exact.",
+        choices=("auto", "float32", "float16", "bfloat16"),
         read_only=True,
     )
     threads: int = setting(
         0, "Threads of a CPU engine; 0 takes every core that the process may use.", bounds=(0, 256), read_only=True
     )
+    cache: str = setting(
+        "",
+        "Folder that keeps what torch_tensorrt builds; empty is fusion_ros/tensorrt in the user's cache folder "
+        "($XDG_CACHE_HOME, or ~/.cache).",
+        read_only=True,
+    )
+
+    def precision_on(self, device: str) -> str:
+        """Return the precision for a kind of device, ``cpu`` or ``cuda``, with ``auto`` resolved."""
+        if self.precision != "auto":
+            return self.precision
+        return "float16" if device == "cuda" else "float32"
 
     def check(self) -> None:
-        """Check the device's spelling, and that it is one that the named engine has."""
+        """Check the device's spelling, and that the named engine has it and the precision."""
         if not _DEVICE.fullmatch(self.device):
             raise SettingsError(
                 f"device: expected auto, cpu, cuda or cuda:N (such as cuda:1), got {self.device!r}"
@@ -58,6 +73,15 @@ class EngineSettings(Settings):
             raise SettingsError(
                 f"device: expected auto or cpu with the openvino engine, got {self.device!r}; "
                 "for a CUDA device set name to torch"
+            )
+        if self.name == "torch_tensorrt" and self.device == "cpu":
+            raise SettingsError(
+                "device: expected auto, cuda or cuda:N with the torch_tensorrt engine, got 'cpu'; "
+                "for the CPU set name to openvino or torch"
+            )
+        if self.name == "torch_tensorrt" and self.precision == "bfloat16":
+            raise SettingsError(
+                "precision: expected auto, float16 or float32 with the torch_tensorrt engine, got 'bfloat16'"
             )
 
 
@@ -69,7 +93,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """``torch`` or ``openvino``."""
+        """Its name in the settings, such as ``torch`` or ``openvino``."""
 
     @property
     def device(self) -> str:
@@ -79,11 +103,15 @@ class Engine(Protocol):
     def description(self) -> str:
         """One line for logs and diagnostics: engine, version, device, precision, and why this one."""
 
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network consumes and gives, value ranges above all."""
+
     def __call__(self, infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """Run the network.
 
         Args:
-            infrared: ``(1, 1, H, W)`` float32 in [0, 1], finite.
+            infrared: ``(1, 1, H, W)`` float32, finite, in the range that :attr:`spec` says.
             visible: Likewise, on the same pixel grid. Neither is changed nor kept.
 
         Returns:
@@ -115,14 +143,17 @@ class SizedEngine(ABC):
         name: The engine's name in the settings.
         device: What it runs on.
         description: One line for people.
+        network: What it will run, for its :class:`NetworkSpec`; a module without one takes and gives [0, 1].
     """
 
     KEPT_SIZES = 3
 
-    def __init__(self, name: str, device: str, description: str) -> None:
+    def __init__(self, name: str, device: str, description: str, network: object = None) -> None:
         self.name = name
         self.device = device
         self.description = description
+        kind = type(network).__name__
+        self.spec: NetworkSpec = getattr(network, "spec", NetworkSpec(name=kind, title=kind, source=""))
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._is_closed = False
 
@@ -132,7 +163,7 @@ class SizedEngine(ABC):
 
     def __call__(self, infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """Run the network; see :class:`Engine`."""
-        _check_images(infrared, visible)
+        check_images(infrared, visible)
         height, width = infrared.shape[2:]
         plan = self._plan(height, width)
         try:
@@ -157,7 +188,7 @@ class SizedEngine(ABC):
             raise EngineError(f"the {self.name} engine is closed; open a new one with open_engine")
         size = (height, width)
         if size not in self._plans:
-            log.info("%s: compiling for %dx%d", self.name, width, height)
+            log.info("%s: preparing %dx%d", self.name, width, height)
             try:
                 self._plans[size] = self._compile(height, width)
             except RuntimeError as error:
@@ -177,18 +208,23 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _check_images(infrared: np.ndarray, visible: np.ndarray) -> None:
+def check_images(infrared: np.ndarray, visible: np.ndarray) -> None:
+    """Refuse what is not two finite float32 images ``(1, 1, H, W)`` of one size.
+
+    Raises:
+        ImageError: One of them is not, with its name.
+    """
     for name, image in (("infrared", infrared), ("visible", visible)):
         if not isinstance(image, np.ndarray) or image.dtype != np.float32:
             kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise ImageError(f"{name}: expected an array of float32 in [0, 1], got {kind}")
+            raise ImageError(f"{name}: expected an array of float32, got {kind}")
         if image.ndim != 4 or image.shape[:2] != (1, 1) or 0 in image.shape:
             raise ImageError(f"{name}: expected shape (1, 1, H, W), got {image.shape}")
         # One cheap pass: a NaN or an infinity anywhere survives the sum.
         with np.errstate(invalid="ignore", over="ignore"):
             total = float(image.sum())
         if not math.isfinite(total):
-            raise ImageError(f"{name}: expected finite values in [0, 1], got NaN or infinity among them")
+            raise ImageError(f"{name}: expected finite values, got NaN or infinity among them")
     if infrared.shape != visible.shape:
         raise ImageError(
             f"expected two images on one pixel grid, got infrared {infrared.shape[2:]} and visible "

@@ -29,7 +29,7 @@ class TorchEngine(SizedEngine):
 
     Args:
         network: A trained network; copied, not changed.
-        settings: Device (``auto`` prefers CUDA), precision and threads.
+        settings: Device (``auto`` prefers CUDA), precision (``auto`` is float16 on CUDA) and threads.
         why: Ends the description, for example ``chosen because ...``.
 
     Raises:
@@ -38,17 +38,18 @@ class TorchEngine(SizedEngine):
 
     def __init__(self, network: nn.Module, settings: EngineSettings, why: str = "") -> None:
         device = _choose_device(settings.device)
-        if device.type == "cpu" and settings.precision == "float16":
+        precision = settings.precision_on(device.type)
+        if device.type == "cpu" and precision == "float16":
             raise EngineError(
-                "the torch engine has no float16 on a CPU; set engine.precision to float32 or bfloat16, "
+                "the torch engine has no float16 on a CPU; set engine.precision to auto, float32 or bfloat16, "
                 "or engine.device to a CUDA device"
             )
         self._network = copy.deepcopy(network).eval().requires_grad_(False)
         self._device = device
-        self._dtype = _DTYPES[settings.precision]
+        self._dtype = _DTYPES[precision]
         self._threads = settings.threads or available_cores()
-        described = _describe(device, settings.precision, self._threads)
-        super().__init__("torch", str(device), f"{described}{why and f'; {why}'}")
+        described = _describe(device, precision, self._threads)
+        super().__init__("torch", str(device), f"{described}{why and f'; {why}'}", network)
 
     def _compile(self, height: int, width: int) -> Plan:
         budget = {} if self._device.type == "cpu" else {"cache_bytes": None}

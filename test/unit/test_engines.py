@@ -16,7 +16,7 @@ from torch import nn
 
 from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import EngineError, ImageError, SettingsError
-from fusion_ros.networks import ReCoNetFuser
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 
 TOLERANCE = 1e-4  # the promise for float32
 needs_openvino = pytest.mark.skipif(
@@ -118,7 +118,7 @@ def test_views_and_read_only_images_are_taken_and_left_unchanged(engine, fuser):
 
 def test_the_network_is_copied_when_the_engine_is_opened(fuser):
     images = _images(16, 24)
-    network = ReCoNetFuser(width=4).eval()
+    network = ReCoNetFuser(ReCoNetFuserSettings(width=4)).eval()
     opened = open_engine(network, EngineSettings(name="torch", device="cpu"))
     before = opened(*images)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_preparing_compiles_ahead_and_only_the_latest_sizes_are_kept(engine, cap
     caplog.set_level(logging.INFO, logger="fusion_ros.engines")
 
     def compiled() -> list[str]:
-        return [record.getMessage().rsplit(" ")[-1] for record in caplog.records if "compiling" in record.msg]
+        return [record.getMessage().rsplit(" ")[-1] for record in caplog.records if "preparing" in record.msg]
 
     engine.prepare(16, 20)
     engine(*_images(16, 20))
@@ -254,9 +254,9 @@ seen = []
 watched = ("socket.", "subprocess.", "os.fork", "os.posix_spawn")
 import torch
 from fusion_ros.engines import EngineSettings, open_engine
-from fusion_ros.networks import ReCoNetFuser
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 sys.addaudithook(lambda event, args: seen.append(event) if event.startswith(watched) else None)
-engine = open_engine(ReCoNetFuser(width=2), EngineSettings(name="openvino"))
+engine = open_engine(ReCoNetFuser(ReCoNetFuserSettings(width=2)), EngineSettings(name="openvino"))
 engine.prepare(8, 8)
 print(engine.name, seen, "openvino_telemetry" in sys.modules)
 """
@@ -298,8 +298,8 @@ def test_openvino_refuses_a_network_that_branches_on_its_input():
         ({"device": "gpu"}, "expected auto, cpu, cuda or cuda:N"),
         ({"device": "cuda:"}, "got 'cuda:'"),
         ({"name": "openvino", "device": "cuda:0"}, "for a CUDA device set name to torch"),
-        ({"name": "onnx"}, "expected one of auto, torch, openvino"),
-        ({"precision": "int8"}, "expected one of float32, float16, bfloat16"),
+        ({"name": "onnx"}, "expected one of auto, torch_tensorrt, torch, openvino"),
+        ({"precision": "int8"}, "expected one of auto, float32, float16, bfloat16"),
         ({"threads": -1}, "expected 0 to 256"),
         ({"thread": 1}, "did you mean 'threads'"),
     ],
