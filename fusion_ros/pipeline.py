@@ -4,6 +4,8 @@
                                                  +--> fuse luminances --> give the colour back
     RGB ------> split luminance / colour --------+
 
+Whatever range of values the fusing method wants and gives, it is brought to and from [0, 1] here.
+
 The same object serves the ROS node, the command line and the evaluation, so what is measured
 offline is what runs on the robot. It imports no ROS.
 """
@@ -19,11 +21,15 @@ from enum import Enum
 import numpy as np
 
 from .alignment import Aligned, CoarseAligner, CoarseSettings
+from .classical import CLASSICAL
 from .engines import Engine, EngineSettings, open_engine
+from .engines.classical_engine import ClassicalEngine
+from .errors import SettingsError
 from .frame import Frame, FramePair, Sensor
 from .geometry.warp import resize
-from .imaging import ThermalNormaliser, ThermalSettings, luma, merge, split, to_uint8
-from .settings import Settings, setting
+from .imaging import MethodRanges, RangeSettings, ThermalNormaliser, ThermalSettings, luma, merge, split, to_uint8
+from .settings import Settings, parse_assignments, setting
+from .spec import Gives
 from .weights import load_network
 
 __all__ = ["FusionPipeline", "FusionResult", "FusionSettings", "Mode", "OutputSettings", "open_pipeline"]
@@ -43,13 +49,25 @@ class OutputSettings(Settings):
 
     color: bool = setting(True, "Keep the RGB image's colour; false gives a grey image.")
     scale: float = setting(1.0, "Size of the output relative to the reference image.", bounds=(0.1, 1.0))
+    range: RangeSettings = setting(RangeSettings(), "How a stretched range follows a stream.")
 
 
 @dataclass(frozen=True)
 class FusionSettings(Settings):
     """Everything that decides how a pair becomes a fused image."""
 
-    model: str = setting("reconet", "Name of a shipped model, or path of a model folder.", read_only=True)
+    model: str = setting(
+        "reconet",
+        "How to fuse: name of a model, path of a model folder, or a method without weights (average, maximum, "
+        "laplacian, guided_filter, pca).",
+        read_only=True,
+    )
+    network: str = setting(
+        "",
+        "Settings of the model's network, as name=value separated by commas, such as fusion=l1; "
+        "'fusion-ros models show' lists them.",
+        read_only=True,
+    )
     reference: str = setting(
         "rgb",
         "Camera whose pixel grid, stamp and frame the output has; the other image is moved onto it.",
@@ -104,18 +122,21 @@ class FusionPipeline:
         self._is_rgb = reference is Sensor.RGB
         self._normalise = ThermalNormaliser(self.settings.thermal)
         self._align = CoarseAligner(self.settings.alignment, reference)
+        self._ranges = MethodRanges(engine.spec, self.settings.output.range)
         self._reference_size: tuple[int, int] | None = None  # (h, w) of the latest reference image
 
     def reconfigured(self, settings: FusionSettings) -> FusionPipeline:
         """Return a pipeline with other settings on the same engine.
 
-        What earlier frames taught stays as far as it still holds: the size of the output, and the thermal
-        range unless its own settings changed.
+        What earlier frames taught stays as far as it still holds: the size of the output, and the ranges
+        unless their own settings changed.
         """
         other = FusionPipeline(self.engine, settings)
         other._reference_size = self._reference_size
         if settings.thermal == self.settings.thermal:
             other._normalise = self._normalise
+        if settings.output.range == self.settings.output.range:
+            other._ranges = self._ranges
         return other
 
     @property
@@ -126,6 +147,7 @@ class FusionPipeline:
     def reset(self) -> None:
         """Forget everything learned from earlier frames (time jumped, or a new recording begins)."""
         self._normalise.reset()
+        self._ranges.reset()
 
     def prepare(self, height: int, width: int) -> None:
         """Compile the engine for reference images of this size, so that the first one is not late.
@@ -193,9 +215,14 @@ class FusionPipeline:
             else:
                 visible = np.where(aligned.valid, visible, thermal)
         with _timed(stages, "fuse"):
-            fused = self.engine(thermal[None, None], visible[None, None])[0, 0]
+            fused = self._fuse(thermal, visible, (pair.rgb if self._is_rgb else pair.thermal).stamp_ns)
         with _timed(stages, "merge"):
             return to_uint8(fused) if chroma is None else merge(fused, chroma)
+
+    def _fuse(self, infrared: np.ndarray, visible: np.ndarray, stamp_ns: int) -> np.ndarray:
+        infrared, visible = self._ranges.prepare(infrared, visible, stamp_ns)
+        output = self.engine(infrared[None, None], visible[None, None])[0, 0]
+        return self._ranges.finish(output, stamp_ns)
 
     def _single_image(self, pair: FramePair, stages: dict[str, float]) -> np.ndarray:
         """Show what there is, as it is."""
@@ -233,9 +260,25 @@ def open_pipeline(settings: FusionSettings | None = None) -> FusionPipeline:
     Raises:
         WeightsError: The model is unknown, or its weights are damaged or foreign.
         EngineError: The engine asked for is not installed or has no device.
+        SettingsError: The network has no such setting, or gives no image.
     """
     settings = settings or FusionSettings()
-    return FusionPipeline(open_engine(load_network(settings.model), settings.engine), settings)
+    return FusionPipeline(_open_engine(settings), settings)
+
+
+def _open_engine(settings: FusionSettings) -> Engine:
+    options = parse_assignments(settings.network)
+    if settings.model in CLASSICAL:
+        if options:
+            raise SettingsError(f"network: {settings.model} has no settings, got {settings.network!r}")
+        return ClassicalEngine(settings.model)
+    network = load_network(settings.model, options)
+    if network.spec.gives is not Gives.IMAGE:
+        raise SettingsError(
+            f"model: expected one that gives an image, {settings.model} ({network.spec.title}) gives "
+            f"{network.spec.gives.value}"
+        )
+    return open_engine(network, settings.engine)
 
 
 @contextmanager

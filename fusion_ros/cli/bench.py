@@ -1,31 +1,29 @@
-"""``fusion-ros bench``: how fast each engine is on this machine, and how exact."""
+"""``fusion-ros bench``: what each method costs on this machine, in each engine, and how exact that is."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import re
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from .. import __version__
+from ..classical import CLASSICAL
 from ..engines import Engine, EngineSettings, open_engine
 from ..engines.base import available_cores
+from ..engines.classical_engine import ClassicalEngine
 from ..errors import EngineError, FusionError, nearest_name
 from ..frame import Frame, FramePair, Unit
-from ..networks import ReCoNetFuser
+from ..imaging import MethodRanges
 from ..pipeline import FusionPipeline
-from ..weights import load_network
+from ..weights import load_network, model_names
+from .measuring import Candidate, Measurement, environment, measure, plain_network
 from .tables import table
 
 if TYPE_CHECKING:
@@ -34,57 +32,40 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]
 
 HELP = """\
-Measure each engine against the plain network, run eagerly in PyTorch on the same cores: time,
-frames per second, ratio and largest error. Then measure every stage of the whole pipeline. The
-candidates take turns in one run, so that whatever else the machine does slows all of them."""
+Measure what each method costs: multiply-adds, then time, ratio, peak memory and largest error of each
+engine against the plain network, run eagerly in PyTorch on the same cores. Then measure the classical
+methods, and every stage of the whole pipeline. The candidates take turns in one run, so that whatever
+else the machine does slows all of them. Methods are networks by name, with random weights, which cost the
+same as trained ones; or models."""
 
 EXAMPLES = """\
 fusion-ros bench
-fusion-ros bench --size 320x256 --engines openvino --threads 1
-fusion-ros bench --json bench.json"""
+fusion-ros bench --methods reconet_fuser,lrrnet --size 320x256 --engines openvino --threads 1
+fusion-ros bench --methods reconet --seconds 20 --json bench.json"""
 
-BASELINE = "plain network, eager"
-UNTRAINED = "untrained"
-_ENGINES = ("torch", "openvino")
-_SIZES = ("640x480", "640x512")
-_CALLS_PER_TURN = 4  # the plain network has one call per turn: it is that much slower
-_LEAST_TURNS = 3
+BASELINE = "plain torch, eager"
+_METHODS = ("reconet_fuser", "rfvif", "rfn_nest", "lrrnet", "didfuse")
+_ENGINES = ("torch", "openvino", "torch_tensorrt")
+_SIZES = ("320x256", "640x480", "640x512")
+_CLASSICAL_CALLS = 20
 _PIPELINE_RUNS = 10
-_PACKAGES = ("numpy", "opencv-python-headless", "torch", "openvino")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one candidate took for one size.
-
-    Attributes:
-        max_error: Largest absolute difference from the plain network's output.
-        ratio: Frames per second as a multiple of the plain network's; both from medians.
-    """
-
-    size: str
-    candidate: str
-    calls: int
-    min_ms: float
-    median_ms: float
-    fps: float
-    ratio: float
-    max_error: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
+        "--methods", metavar="NAME,...", default=",".join(_METHODS), help=f"default: {','.join(_METHODS)}"
+    )
+    parser.add_argument(
         "--size", action="append", metavar="WIDTHxHEIGHT", help=f"may be repeated (default: {', '.join(_SIZES)})"
     )
     parser.add_argument("--engines", metavar="NAME,...", help="default: every engine that is installed")
     parser.add_argument(
-        "--seconds", type=float, default=6.0, help="time for each size, beside compiling (default: 6)"
+        "--seconds", type=float, default=6.0, help="time for a method and size, beside compiling (default: 6)"
     )
     parser.add_argument("--threads", type=int, default=0, help="0 takes every core (default: 0)")
-    parser.add_argument("--precision", default="float32", help="float32, float16 or bfloat16 (default: float32)")
     parser.add_argument(
-        "--model", default="reconet", help=f"model to run; {UNTRAINED} takes random weights (default: reconet)"
+        "--precision", default="float32", help="auto, float32, float16 or bfloat16 (default: float32)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to a file as well")
 
@@ -92,76 +73,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Measure, print, and write."""
     sizes = [_size(text) for text in args.size or _SIZES]
+    methods = {name: _network(name) for name in args.methods.split(",")}
+    chosen = _engine_names(args.engines)
     wanted = {"threads": args.threads, "precision": args.precision}
-    network = _network(args.model)
-    environment = _environment(args.threads or available_cores())
-    print("\n".join(f"{name}: {value}" for name, value in environment.items()))
-    engines = _open_engines(network, args.engines, wanted)
-    try:
-        measured = [row for size in sizes for row in _measure_engines(network, engines, size, args)]
-        print(_engine_table(measured))
-        fastest = min(engines, key=lambda engine: _median_ms(measured, engine))
-        stages = {_text(size): _measure_stages(fastest, size) for size in sizes}
-        print(f"\none pair through the pipeline with {fastest.description}, median ms\n{_stage_table(stages)}")
-    finally:
-        for engine in engines:
-            engine.close()
+    facts = environment(args.threads or available_cores())
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    measured: list[Measurement] = []
+    absent: set[str] = set()
+    with tqdm(total=len(methods) * len(sizes), unit="size", disable=None, leave=False) as progress:
+        for name, network in methods.items():
+            engines = _open_engines(network, chosen, wanted, None if args.engines else absent)
+            for size in sizes:
+                measured += _measure(name, network, engines, size, args)
+                progress.update()
+            for engine in engines:
+                engine.close()
+    print("\n".join(f"not measured: {reason}" for reason in sorted(absent)))
+    print(_table(measured))
+    classical = {_text(size): dict(_classical_ms(size)) for size in sizes}
+    print(f"\nclassical methods, median ms\n{_ms_table(classical)}")
+    stages = _stages(measured, methods, sizes, wanted)
     if args.json:
-        report = {"environment": environment, "engines": [asdict(row) for row in measured], "stages_ms": stages}
+        rows = [asdict(row) for row in measured]
+        report = {"environment": facts, "methods": rows, "classical_ms": classical, "stages_ms": stages}
         args.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0
 
 
-def _measure_engines(
-    network: nn.Module, engines: list[Engine], size: tuple[int, int], args: argparse.Namespace
+def _measure(
+    name: str, network: nn.Module, engines: list[Engine], size: tuple[int, int], args: argparse.Namespace
 ) -> list[Measurement]:
     """Let the plain network and the engines take turns on one ``(h, w)``."""
-    infrared, visible = np.random.default_rng(0).random((2, 1, 1, *size), np.float32)
-    plain = _plain(network, args.threads or available_cores())
-    truth = plain(infrared, visible)
-    errors = [0.0]
+    from ..networks import count_multiply_adds
+
+    random = np.random.default_rng(0).random((2, *size), np.float32)
+    images = [image[None, None] for image in MethodRanges(network.spec).prepare(*random, 0)]
     for engine in engines:
         engine.prepare(*size)
-        errors.append(float(np.abs(engine(infrared, visible) - truth).max()))
-    taken = _take_turns([plain, *engines], infrared, visible, args.seconds)
-    base = median(taken[0])
-    names = [BASELINE, *(_label(engine) for engine in engines)]
-    return [
-        Measurement(
-            size=_text(size),
-            candidate=name,
-            calls=len(ms),
-            min_ms=min(ms),
-            median_ms=median(ms),
-            fps=1e3 / median(ms),
-            ratio=base / median(ms),
-            max_error=error,
-        )
-        for name, ms, error in zip(names, taken, errors, strict=True)
-    ]
+    plain = Candidate(BASELINE, plain_network(network, args.threads or available_cores()))
+    candidates = [plain, *(Candidate(_label(engine), engine) for engine in engines)]
+    return measure(name, count_multiply_adds(network, *size), candidates, images, args.seconds)
 
 
-def _take_turns(
-    candidates: list[Callable[[np.ndarray, np.ndarray], np.ndarray]],
-    infrared: np.ndarray,
-    visible: np.ndarray,
-    seconds: float,
-) -> list[list[float]]:
-    """Return the milliseconds of every call of each candidate; the first one is the slow one."""
-    taken: list[list[float]] = [[] for _ in candidates]
-    stop = time.perf_counter() + seconds
-    turns = 0
-    while turns < _LEAST_TURNS or time.perf_counter() < stop:
-        for i, (candidate, ms) in enumerate(zip(candidates, taken, strict=True)):
-            for _ in range(_CALLS_PER_TURN if i else 1):
-                start = time.perf_counter()
-                candidate(infrared, visible)
-                ms.append((time.perf_counter() - start) * 1e3)
-        turns += 1
-    return taken
+def _classical_ms(size: tuple[int, int]) -> Iterator[tuple[str, float]]:
+    """Yield each classical method's name and median milliseconds."""
+    images = np.random.default_rng(0).random((2, 1, 1, *size), np.float32)
+    for name in CLASSICAL:
+        candidate = Candidate(name, ClassicalEngine(name))
+        calls = [measure(name, 0, [candidate], images, 0.0)[0].median_ms for _ in range(_CLASSICAL_CALLS // 2)]
+        yield name, median(calls)
 
 
-def _measure_stages(engine: Engine, size: tuple[int, int]) -> dict[str, float]:
+def _stages(
+    measured: list[Measurement],
+    methods: dict[str, nn.Module],
+    sizes: list[tuple[int, int]],
+    wanted: dict[str, Any],
+) -> dict[str, dict[str, float]]:
+    """Measure the whole pipeline with the fastest method and engine, and print what each stage takes."""
+    engines = [row for row in measured if row.candidate != BASELINE]
+    best = max(engines, key=lambda row: row.fps * _pixels(row))
+    name, _, device = best.candidate.partition(" ")
+    settings = EngineSettings.from_mapping({"name": name, "device": device or "cpu", **wanted})
+    engine = open_engine(methods[best.method], settings)
+    stages = {_text(size): _stage_ms(engine, size) for size in sizes}
+    engine.close()
+    print(f"\none pair through the pipeline, {best.method} with {engine.description}, median ms")
+    print(_ms_table(stages))
+    return stages
+
+
+def _stage_ms(engine: Engine, size: tuple[int, int]) -> dict[str, float]:
     """Return the median milliseconds of each stage for a colour and a 16-bit thermal image of ``(h, w)``."""
     random = np.random.default_rng(1)
     rgb = Frame(random.integers(0, 256, (*size, 3), np.uint8), 0, encoding="rgb8")
@@ -174,53 +156,54 @@ def _measure_stages(engine: Engine, size: tuple[int, int]) -> dict[str, float]:
     return stages | {"all": median(sum(run.values()) for run in runs)}
 
 
-def _plain(network: nn.Module, threads: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the network as it is written, run eagerly on the CPU: what the engines are held against."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-    def run(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return network(torch.from_numpy(infrared), torch.from_numpy(visible)).numpy()
-
-    return run
-
-
-def _open_engines(network: nn.Module, names: str | None, wanted: dict[str, Any]) -> list[Engine]:
-    """Open the engines named, or all that are there; one that was not named may be absent."""
-    chosen = names.split(",") if names else list(_ENGINES)
+def _engine_names(given: str | None) -> list[str]:
+    chosen = given.split(",") if given else list(_ENGINES)
     for name in chosen:
         if name not in _ENGINES:
             raise FusionError(f"--engines: no engine {name!r}; {nearest_name(name, _ENGINES)}")
+    return chosen
+
+
+def _open_engines(
+    network: nn.Module, names: list[str], wanted: dict[str, Any], absent: set[str] | None
+) -> list[Engine]:
+    """Open engines; the reasons why some could not be are added to ``absent``, or raised where that is None."""
     engines = []
-    for name in chosen:
-        for device in ("cpu", "cuda") if name == "torch" and _has_cuda() else ("cpu",):
+    for name in names:
+        for device in _devices(name):
             try:
                 settings = EngineSettings.from_mapping({"name": name, "device": device, **wanted})
                 engines.append(open_engine(network, settings))
             except EngineError as error:
-                if names:
+                if absent is None:
                     raise
-                print(f"not measured: {error}")
+                absent.add(str(error))
     if not engines:
         raise FusionError("expected at least one engine to measure, none could be opened")
     return engines
 
 
-def _has_cuda() -> bool:
+def _devices(engine: str) -> tuple[str, ...]:
     import torch
 
-    return torch.cuda.is_available()
+    if engine == "torch_tensorrt":
+        return ("cuda",)
+    return ("cpu", "cuda") if engine == "torch" and torch.cuda.is_available() else ("cpu",)
 
 
-def _network(model: str) -> nn.Module:
-    if model != UNTRAINED:
-        return load_network(model).eval()
+def _network(name: str) -> nn.Module:
+    """Return a network by its own name, with random weights, or by a model's name."""
     import torch
 
-    torch.manual_seed(0)
-    return ReCoNetFuser().eval()
+    from ..networks import NETWORKS, Gives, build_network
+
+    fusing = [known for known, network in NETWORKS.items() if network.spec.gives is Gives.IMAGE]
+    if name in fusing and name not in model_names():
+        torch.manual_seed(0)
+        return build_network(name).eval()
+    if name not in model_names() and "/" not in name:
+        raise FusionError(f"--methods: no method {name!r}; {nearest_name(name, [*fusing, *model_names()])}")
+    return load_network(name)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -235,57 +218,37 @@ def _text(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
+def _pixels(row: Measurement) -> int:
+    height, width = _size(row.size)
+    return height * width
+
+
 def _label(engine: Engine) -> str:
     return engine.name if engine.device == "cpu" else f"{engine.name} {engine.device}"
 
 
-def _median_ms(measured: list[Measurement], engine: Engine) -> float:
-    return sum(row.median_ms for row in measured if row.candidate == _label(engine))
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """Return what a reader needs to judge the figures."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return {
-        "date": datetime.date.today().isoformat(),
-        "processor": f"{_processor()}, {available_cores()} cores, {threads} threads used",
-        "load before": f"{load:.1f} (above 0.5, something else runs; trust the ratios, not the times)",
-        "versions": ", ".join(
-            [f"fusion_ros {__version__}", *(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))]
-        ),
-    }
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(), re.MULTILINE) if facts.is_file() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-def _engine_table(measured: list[Measurement]) -> str:
-    head = ("size", "what", "min ms", "median ms", "fps", "ratio", "max error")
+def _table(measured: list[Measurement]) -> str:
+    head = ("method", "size", "G mult-adds", "what", "min ms", "median ms", "fps", "ratio", "peak MB", "max error")
     rows = [
         (
+            row.method,
             row.size,
+            f"{row.multiply_adds / 1e9:.1f}",
             row.candidate,
             f"{row.min_ms:.1f}",
             f"{row.median_ms:.1f}",
             f"{row.fps:.1f}",
             f"{row.ratio:.1f}",
-            f"{row.max_error:.1e}" if row.candidate != BASELINE else "-",
+            "-" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+            "-" if row.candidate == BASELINE else f"{row.max_error:.1e}",
         )
         for row in measured
     ]
     return "\n" + table(head, rows)
 
 
-def _stage_table(stages: dict[str, dict[str, float]]) -> str:
-    names = list(next(iter(stages.values())))
-    return table(("size", *names), [(size, *(f"{ms[name]:.1f}" for name in names)) for size, ms in stages.items()])
+def _ms_table(figures: dict[str, dict[str, float]]) -> str:
+    names = list(next(iter(figures.values())))
+    return table(
+        ("size", *names), [(size, *(f"{ms[name]:.1f}" for name in names)) for size, ms in figures.items()]
+    )

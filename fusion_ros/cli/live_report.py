@@ -19,12 +19,12 @@ from ..frame import Frame, Sensor
 from ..geometry.warp import resize
 from ..imaging import ThermalNormaliser, luma, to_uint8
 from ..metrics import evaluate
+from . import pictures
 
 __all__ = ["LiveReport", "Triple", "contact_sheet", "read_report", "read_triples"]
 
 FUSED_TOPIC = "/fused/image"
 DIAGNOSTICS_TOPIC = "/diagnostics"
-_TILE = (240, 320)  # h, w of one picture of the contact sheet
 # Frames that are in no pair without having been dropped.
 _NOT_DROPPED = {"pending": "still waiting at the end", "forwarded alone": "shown alone"}
 
@@ -246,24 +246,6 @@ def _nearest(sorted_stamps: list[int], stamp: int) -> int | None:
 
 def contact_sheet(triples: list[Triple], path: Path) -> None:
     """Write thermal, RGB and fused side by side, one row a frame."""
-    rows = [
-        np.hstack([_tile(image) for image in (triple.thermal, triple.rgb, triple.fused)]) for triple in triples
-    ]
-    head = np.hstack([_caption(text) for text in (Sensor.THERMAL.value, "RGB", "fused")])
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack([head, *rows]), cv2.COLOR_RGB2BGR))
-
-
-def _tile(image: np.ndarray) -> np.ndarray:
-    colour = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
-    height, width = _TILE
-    scale = min(height / colour.shape[0], width / colour.shape[1])
-    shown = cv2.resize(colour, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tile = np.full((height, width, 3), 32, np.uint8)
-    top, left = (height - shown.shape[0]) // 2, (width - shown.shape[1]) // 2
-    tile[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-    return cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-
-
-def _caption(text: str) -> np.ndarray:
-    caption = np.full((28, _TILE[1] + 4, 3), 255, np.uint8)
-    return cv2.putText(caption, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
+    rows = [(triple.thermal, triple.rgb, triple.fused) for triple in triples]
+    sheet = pictures.contact_sheet(rows, captions=(Sensor.THERMAL.value, "RGB", "fused"))
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -7,32 +7,55 @@ import json
 import pytest
 
 from fusion_ros.cli.main import main
+from fusion_ros.cli.measuring import Candidate, measure
 
-QUICK = ["bench", "--model", "untrained", "--engines", "torch", "--seconds", "0", "--threads", "1"]
+QUICK = ["bench", "--engines", "torch", "--seconds", "0", "--threads", "1", "--size", "40x24"]
 
 
-def test_a_run_prints_and_writes_every_candidate_for_every_size(tmp_path, capsys):
+def test_a_run_prints_and_writes_every_method_for_every_size(tmp_path, capsys):
     file = tmp_path / "bench.json"
-    assert main([*QUICK, "--size", "40x24", "--size", "32x32", "--json", str(file)]) == 0
+    options = ["--methods", "reconet_fuser,lrrnet,reconet", "--size", "32x32", "--json", str(file)]
+    assert main([*QUICK, *options]) == 0
     report = json.loads(file.read_text())
-    rows = report["engines"]
-    assert [(row["size"], row["candidate"]) for row in rows] == [
-        ("40x24", "plain network, eager"),
-        ("40x24", "torch"),
-        ("32x32", "plain network, eager"),
-        ("32x32", "torch"),
+    rows = report["methods"]
+    assert [(row["method"], row["size"], row["candidate"]) for row in rows] == [
+        (method, size, candidate)
+        for method in ("reconet_fuser", "lrrnet", "reconet")
+        for size in ("40x24", "32x32")
+        for candidate in ("plain torch, eager", "torch")
     ]
-    for plain, engine in (rows[:2], rows[2:]):
+    for plain, engine in zip(rows[::2], rows[1::2], strict=True):
         assert plain["ratio"] == 1
         assert engine["ratio"] == pytest.approx(plain["median_ms"] / engine["median_ms"])
         assert engine["fps"] == pytest.approx(1000 / engine["median_ms"])
         assert engine["max_error"] < 1e-4
         assert engine["min_ms"] <= engine["median_ms"]
-    assert set(report["stages_ms"]) == {"40x24", "32x32"}
+    assert rows[0]["multiply_adds"] == 20_844 * 40 * 24
+    assert rows[4]["multiply_adds"] == 46_116 * 40 * 24
+    assert set(report["classical_ms"]["32x32"]) >= {"average", "laplacian", "pca"}
     assert {"normalise", "fuse", "merge", "all"} <= set(report["stages_ms"]["40x24"])
     printed = capsys.readouterr().out
-    for text in ("processor:", "torch 2", "ratio", "40x24", "32x32"):
+    for text in ("processor:", "torch 2", "ratio", "40x24", "32x32", "lrrnet", "peak MB", "laplacian"):
         assert text in printed
+
+
+def test_memory_and_errors_are_those_of_the_call():
+    import numpy as np
+
+    def modest(infrared, visible):
+        return infrared + visible
+
+    def greedy(infrared, visible):
+        waste = np.ones(50_000_000, np.float32)  # 200 MB, written, freed at the end
+        return infrared + visible + 0.25 * waste[0]
+
+    images = np.full((2, 1, 1, 8, 8), 0.25, np.float32)
+    plain, wasteful = measure("m", 0, [Candidate("plain", modest), Candidate("greedy", greedy)], images, 0.0)
+    assert plain.max_error == 0
+    assert wasteful.max_error == pytest.approx(0.25)
+    if wasteful.peak_mb is not None:
+        assert 150 < wasteful.peak_mb < 300
+        assert plain.peak_mb < 50
 
 
 @pytest.mark.parametrize(
@@ -40,8 +63,9 @@ def test_a_run_prints_and_writes_every_candidate_for_every_size(tmp_path, capsys
     [
         (["--size", "640"], "--size: expected WIDTHxHEIGHT such as 640x480, got '640'"),
         (["--engines", "torhc"], "did you mean 'torch'"),
-        (["--precision", "int8"], "precision: expected one of float32"),
+        (["--precision", "int8"], "precision: expected one of auto, float32"),
         (["--threads", "-2"], "threads: expected 0 to 256"),
+        (["--methods", "lrnet"], "no method 'lrnet'; did you mean 'lrrnet'"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(options, message, capsys):

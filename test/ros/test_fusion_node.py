@@ -43,6 +43,17 @@ def test_the_fused_image_is_the_networks_own_answer(rig):
     np.testing.assert_array_equal(array_from_image(fused[0]), expected)
 
 
+def test_one_parameter_chooses_another_method(rig):
+    rig.start(model="maximum", output__color=False)
+    fused = rig.listen("fused/image")
+    rng = np.random.default_rng(3)
+    visible, thermal = rng.integers(0, 256, (2, 40, 56), np.uint8)
+    rig.send(RGB_TOPIC, visible, "mono8", SECOND)
+    rig.send(THERMAL_TOPIC, thermal, "mono8", SECOND)
+    rig.until(lambda: fused)
+    np.testing.assert_array_equal(array_from_image(fused[0]), np.maximum(visible, thermal))
+
+
 def test_without_colour_the_output_is_mono8(rig):
     rig.start(output__color=False)
     fused = rig.listen("fused/image")

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_ros.errors import CalibrationError
+from fusion_ros.errors import CalibrationError, SettingsError
 from fusion_ros.frame import Frame, FramePair, Unit
-from fusion_ros.pipeline import FusionPipeline, FusionSettings, Mode
+from fusion_ros.pipeline import FusionPipeline, FusionSettings, Mode, open_pipeline
+from fusion_ros.spec import InputRange, NetworkSpec, OutputRange
 
 RNG = np.random.default_rng(0)
 RGB = Frame(
@@ -24,8 +25,9 @@ class Recorded:
 
     description = "recorded"
 
-    def __init__(self, answer: str) -> None:
+    def __init__(self, answer: str, **spec: object) -> None:
         self.answer = answer
+        self.spec = NetworkSpec(name="recorded", title="Recorded", source="", **spec)
         self.calls: list[tuple[np.ndarray, np.ndarray]] = []
 
     def __call__(self, infrared, visible):
@@ -148,3 +150,42 @@ def test_new_settings_keep_what_was_learned_unless_it_no_longer_holds():
 def test_every_stage_is_timed():
     result = _pipeline()(FramePair(RGB, THERMAL), with_aligned_thermal=True)
     assert list(result.stage_ms) == ["normalise", "align", "split", "fuse", "merge", "aligned_thermal"]
+
+
+def test_a_method_gets_its_own_range_of_values_and_its_answer_becomes_an_image_again():
+    engine = Recorded("visible", input_range=InputRange.BYTE, output_range=OutputRange.STRETCHED)
+    image = FusionPipeline(engine, FusionSettings.from_mapping({"output.color": False}))(
+        FramePair(RGB, THERMAL)
+    ).image
+    ((_, visible),) = engine.calls
+    np.testing.assert_allclose(visible[0, 0], cv2.cvtColor(RGB.pixels, cv2.COLOR_RGB2GRAY), atol=1e-3)
+    assert (image.min(), image.max()) == (0, 255)
+
+
+def test_a_reset_and_a_change_of_its_settings_start_a_methods_range_afresh():
+    dim = Frame(RGB.pixels // 4, 200, "rgb_optical_frame", "rgb8")
+    later = FramePair(dim, Frame(THERMAL.pixels, 204))
+    settings = FusionSettings.from_mapping({"output.color": False})
+
+    def started() -> FusionPipeline:
+        pipeline = FusionPipeline(Recorded("visible", output_range=OutputRange.STRETCHED), settings)
+        pipeline(FramePair(RGB, THERMAL))
+        return pipeline
+
+    assert started()(later).image.max() < 100
+    assert started().reconfigured(settings.updated({"thermal.invert": True}))(later).image.max() < 100
+    changed = settings.updated({"output.range.time_constant_s": 0.0})
+    assert started().reconfigured(changed)(later).image.max() > 250
+    pipeline = started()
+    pipeline.reset()
+    assert pipeline(later).image.max() > 250
+
+
+def test_a_method_without_weights_is_chosen_like_a_model():
+    pipeline = open_pipeline(FusionSettings.from_mapping({"model": "average", "output.color": False}))
+    still = FramePair(Frame(RGB.pixels, 0, encoding="rgb8"), Frame(np.zeros((48, 64), np.uint8), 0))
+    grey = cv2.cvtColor(RGB.pixels, cv2.COLOR_RGB2GRAY)
+    np.testing.assert_allclose(pipeline(still).image, grey / 2, atol=1)
+    assert "average" in pipeline.description
+    with pytest.raises(SettingsError, match="average has no settings, got 'levels=3'"):
+        open_pipeline(FusionSettings(model="average", network="levels=3"))

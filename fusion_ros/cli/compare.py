@@ -1,0 +1,170 @@
+"""``fusion-ros compare``: several methods on the same pairs, as one picture and one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from tqdm import tqdm
+
+from ..alignment import CoarseAligner, CoarseSettings
+from ..classical import CLASSICAL
+from ..errors import FusionError, nearest_name
+from ..frame import Frame, FramePair, Sensor, Unit
+from ..geometry.warp import resize
+from ..imaging import ThermalNormaliser, luma, to_uint8
+from ..metrics import METRICS, evaluate
+from ..pipeline import FusionResult, FusionSettings, Mode, open_pipeline
+from ..spec import Gives
+from ..synthetic import SyntheticWorld, WorldSettings
+from ..weights import find_model, model_names, read_card
+from .media import open_clip, pair_clips
+from .options import add_settings, settings_from
+from .pictures import contact_sheet
+from .sinks import refuse_existing, write_image
+from .tables import table
+
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]
+
+HELP = """\
+Fuse the same pairs with several methods, write all of it as one picture, a row a method and a column a
+pair, and print each method's metrics and time. The pairs are yours (--rgb and --thermal: images or
+folders paired by name), or frames of the synthetic street by day, by night and in smoke. Each pair
+stands alone: nothing is carried from one to the next."""
+
+EXAMPLES = """\
+fusion-ros compare --out methods.jpg
+fusion-ros compare --rgb drive/rgb --thermal drive/thermal --limit 4 --out mine.jpg
+fusion-ros compare --models average,reconet,lrrnet_authors --rgb rgb.png --thermal thermal.png --out few.png"""
+
+_CONDITIONS = ("day", "night", "smoke")
+_TIME_S = 2.0
+_DISTANCE_M = 12.0  # where the synthetic rig's homography is exact
+_RATE_HZ = 25.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="picture to write (.jpg or .png)")
+    parser.add_argument(
+        "--models", metavar="NAME,...", help="models and classical methods (default: all that are installed)"
+    )
+    parser.add_argument(
+        "--rgb", metavar="PATH", help="image or folder of the RGB camera (default: synthetic frames)"
+    )
+    parser.add_argument("--thermal", metavar="PATH", help="the same of the thermal camera")
+    parser.add_argument(
+        "--limit", type=int, default=6, metavar="N", help="pairs at most, evenly spread (default: 6)"
+    )
+    parser.add_argument("--width", type=int, default=320, metavar="PX", help="width of one picture (default: 320)")
+    parser.add_argument("--seed", type=int, default=0, help="of the synthetic street (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is at --out")
+    add_settings(parser, FusionSettings)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Fuse, write, report."""
+    for single in {"model", "network"} & set(vars(args)):
+        raise FusionError(f"--{single} is for one method; name the methods to compare with --models")
+    refuse_existing(args.out, args.out.exists(), args.overwrite)
+    models = _models(args.models)
+    settings = settings_from(args, FusionSettings)
+    if args.rgb is None and args.thermal is None:
+        settings, pairs = _synthetic(settings, args.seed)
+    elif args.rgb is None or args.thermal is None:
+        raise FusionError("expected --rgb and --thermal, or neither for synthetic frames; got one of them")
+    else:
+        pairs = _own(args.rgb, args.thermal, args.limit)
+    sources = _sources(pairs, settings)
+    thermal, rgb = zip(*sources, strict=True)
+    pictures, rows = [rgb, thermal], []
+    for model in tqdm(models, unit="method", disable=None, leave=False):
+        pipeline = open_pipeline(replace(settings, model=model))
+        results = []
+        for pair in pairs:
+            pipeline.prepare(*(pair.rgb if settings.reference == "rgb" else pair.thermal).size)
+            pipeline.reset()
+            results.append(pipeline(pair))
+        pipeline.engine.close()
+        pictures.append([result.image for result in results])
+        rows.append((model, *_figures(sources, results)))
+    height, width = rgb[0].shape[:2]
+    tile = round(args.width * height / width), args.width
+    write_image(args.out, contact_sheet(pictures, labels=["RGB", "thermal", *map(_short, models)], tile=tile))
+    print(table(("method", *(spec.name for spec in METRICS), "fuse ms"), rows))
+    print(f"wrote {args.out}: {len(pairs)} pairs, {len(models)} methods")
+    return 0
+
+
+def _models(given: str | None) -> list[str]:
+    """Return the methods named, or every one that gives an image, networks last."""
+    if given is not None:
+        return [_checked(name) for name in given.split(",")]
+    from ..networks import NETWORKS
+
+    cards = {name: read_card(find_model(name)) for name in model_names()}
+    return [*CLASSICAL, *(n for n, card in cards.items() if NETWORKS[card.network].spec.gives is Gives.IMAGE)]
+
+
+def _checked(name: str) -> str:
+    if name not in CLASSICAL and not any(mark in name for mark in "/.~") and name not in model_names():
+        find_model(name)  # says where it looked and what to do
+    if not name:
+        raise FusionError(f"--models: expected names separated by commas; {nearest_name('', [*CLASSICAL])}")
+    return name
+
+
+def _short(model: str) -> str:
+    return Path(model).name if "/" in model else model
+
+
+def _synthetic(settings: FusionSettings, seed: int) -> tuple[FusionSettings, list[FramePair]]:
+    """Return one pair for each condition, and the settings with the rig's own alignment."""
+    pairs = []
+    for condition in _CONDITIONS:
+        world = SyntheticWorld(WorldSettings(seed=seed, condition=condition))
+        rgb = Frame(world.rgb_image(_TIME_S), 0, encoding="rgb8")
+        pairs.append(FramePair(rgb, Frame(world.thermal_image(_TIME_S), 0, unit=Unit.INTENSITY)))
+    homography = tuple(world.rig.homography(_DISTANCE_M).ravel().tolist())
+    return replace(settings, alignment=CoarseSettings(mode="homography", homography=homography)), pairs
+
+
+def _own(rgb: str, thermal: str, limit: int) -> list[FramePair]:
+    if limit < 1:
+        raise FusionError(f"--limit: expected at least 1, got {limit}")
+    count, _, pairs = pair_clips(open_clip(rgb, Sensor.RGB), open_clip(thermal, Sensor.THERMAL), _RATE_HZ)
+    wanted = set(np.linspace(0, max(count - 1, 0), min(limit, max(count, 1))).round().astype(int).tolist())
+    return [pair for index, (_, pair) in enumerate(pairs) if index in wanted]
+
+
+def _sources(pairs: Sequence[FramePair], settings: FusionSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return thermal and RGB pictures, uint8, on the output's grid."""
+    return [_placed(pair, settings) for pair in pairs]
+
+
+def _placed(pair: FramePair, settings: FusionSettings) -> tuple[np.ndarray, np.ndarray]:
+    align = CoarseAligner(settings.alignment, Sensor(settings.reference))
+    thermal = to_uint8(ThermalNormaliser(settings.thermal)(pair.thermal))
+    pixels = pair.rgb.pixels
+    rgb = to_uint8(pixels[..., :3] if pixels.ndim == 3 else pixels)
+    reference = pair.rgb if settings.reference == "rgb" else pair.thermal
+    height, width = reference.size
+    grid = max(1, round(height * settings.output.scale)), max(1, round(width * settings.output.scale))
+    if settings.reference == "rgb":
+        return align(thermal, grid, reference.size).pixels, resize(rgb, grid)
+    return resize(thermal, grid), align(rgb, grid, reference.size).pixels
+
+
+def _figures(sources: Sequence[tuple[np.ndarray, np.ndarray]], results: Sequence[FusionResult]) -> Iterator[str]:
+    """Yield the mean of each metric over the pairs, of the luma, and the mean time of the network."""
+    scores = [
+        evaluate(thermal, to_uint8(luma(rgb)), to_uint8(luma(result.image)))
+        for (thermal, rgb), result in zip(sources, results, strict=True)
+    ]
+    for spec in METRICS:
+        yield f"{fmean(score[spec.name] for score in scores):.4f}"
+    yield f"{fmean(r.stage_ms['fuse'] for r in results if r.mode is Mode.FUSED):.1f}"
