@@ -87,8 +87,8 @@ class ReCoNetFuserTraining:
         self.settings = settings
         self.validation = split.validation
         # Channels-last is half as fast again on a CPU for this network, with the same result.
-        network = ReCoNetFuser(ReCoNetFuserSettings(settings.width, settings.recurrences)).to(memory_format=torch.channels_last)
-        self.network: nn.Module = network.to(settings.device)
+        network = ReCoNetFuser(ReCoNetFuserSettings(settings.width, settings.recurrences))
+        self.network: nn.Module = network.to(settings.device, memory_format=torch.channels_last)
         for norm in self._norms():
             norm.momentum = settings.statistics_momentum
         self.optimiser = torch.optim.Adam(self.network.parameters(), settings.learning_rate)
