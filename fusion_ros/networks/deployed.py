@@ -6,8 +6,11 @@ from typing import Protocol
 
 from torch import nn
 
+from .lrrnet import LRRNet
+from .lrrnet_strips import LRRNetStrips
 from .reconet import ReCoNetFuser
-from .reconet_strips import ReCoNetStrips
+from .reconet_joint import ReCoNet
+from .reconet_strips import ReCoNetJointStrips, ReCoNetStrips
 
 __all__ = ["DEPLOYED_FORMS", "STRIP_BYTES", "deployed"]
 
@@ -20,7 +23,11 @@ class _Form(Protocol):
     def __call__(self, network: nn.Module, height: int, width: int, cache_bytes: int | None) -> nn.Module: ...
 
 
-DEPLOYED_FORMS: dict[type[nn.Module], _Form] = {ReCoNetFuser: ReCoNetStrips}
+DEPLOYED_FORMS: dict[type[nn.Module], _Form] = {
+    LRRNet: LRRNetStrips,
+    ReCoNet: ReCoNetJointStrips,
+    ReCoNetFuser: ReCoNetStrips,
+}
 """Network -> the module that computes the same from the same weights."""
 
 
