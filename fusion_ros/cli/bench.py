@@ -108,8 +108,6 @@ def _measure(
 
     random = np.random.default_rng(0).random((2, *size), np.float32)
     images = [image[None, None] for image in MethodRanges(network.spec).prepare(*random, 0)]
-    for engine in engines:
-        engine.prepare(*size)
     plain = Candidate(BASELINE, plain_network(network, args.threads or available_cores()))
     candidates = [plain, *(Candidate(_label(engine), engine) for engine in engines)]
     return measure(name, count_multiply_adds(network, *size), candidates, images, args.seconds)

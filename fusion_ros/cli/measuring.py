@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import datetime
+import gc
 import os
 import platform
 import re
@@ -44,8 +47,8 @@ class Measurement:
     Attributes:
         multiply_adds: Of the method's convolutions and matrix products, for one pair.
         ratio: Frames per second as a multiple of the first candidate's; both from medians.
-        peak_mb: Resident memory at the highest point of one call, above that before it; None where the
-            system does not tell.
+        peak_mb: Resident memory at the highest point of the first call, which compiles where the candidate
+            does that, above that before it; None where the system does not tell.
         max_error: Largest absolute difference from the first candidate's output, relative to that output's
             largest value where it is above 1.
     """
@@ -127,7 +130,8 @@ def plain_network(network: nn.Module, threads: int) -> Run:
 
 
 def _peak_mb(run: Run, images: tuple[np.ndarray, np.ndarray]) -> tuple[float | None, np.ndarray]:
-    """Run once; return by how much resident memory rose at most, and the output."""
+    """Run for the first time; return by how much resident memory rose at most, and the output."""
+    _release_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # sets Linux's record of the peak back to the present
         before = _status_mb("VmRSS")
@@ -135,6 +139,13 @@ def _peak_mb(run: Run, images: tuple[np.ndarray, np.ndarray]) -> tuple[float | N
         return None, run(*images)
     output = run(*images)
     return max(0.0, _status_mb("VmHWM") - before), output
+
+
+def _release_memory() -> None:
+    """Give the system back what is free, or the next candidate would seem to need only what is missing."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status_mb(field: str) -> float:
