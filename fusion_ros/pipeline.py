@@ -65,7 +65,7 @@ class FusionSettings(Settings):
     network: str = setting(
         "",
         "Settings of the model's network, as name=value separated by commas, such as fusion=l1; "
-        "'fusion-ros models show' lists them.",
+        "'fusion-ros models show <name> --network' lists them.",
         read_only=True,
     )
     reference: str = setting(
@@ -124,6 +124,8 @@ class FusionPipeline:
         self._align = CoarseAligner(self.settings.alignment, reference)
         self._ranges = MethodRanges(engine.spec, self.settings.output.range)
         self._reference_size: tuple[int, int] | None = None  # (h, w) of the latest reference image
+        self._knows_grid = False  # else that size is a lone moving frame's own
+        self._is_to_forget = False
 
     def reconfigured(self, settings: FusionSettings) -> FusionPipeline:
         """Return a pipeline with other settings on the same engine.
@@ -132,7 +134,8 @@ class FusionPipeline:
         unless their own settings changed.
         """
         other = FusionPipeline(self.engine, settings)
-        other._reference_size = self._reference_size
+        other._reference_size, other._knows_grid = self._reference_size, self._knows_grid
+        other._is_to_forget = self._is_to_forget
         if settings.thermal == self.settings.thermal:
             other._normalise = self._normalise
         if settings.output.range == self.settings.output.range:
@@ -145,9 +148,11 @@ class FusionPipeline:
         return f"{self.settings.model} on {self.engine.description}"
 
     def reset(self) -> None:
-        """Forget everything learned from earlier frames (time jumped, or a new recording begins)."""
-        self._normalise.reset()
-        self._ranges.reset()
+        """Forget what earlier frames taught (time jumped, or a new recording begins), at the next call.
+
+        May be called from any thread, also while a pair is being fused.
+        """
+        self._is_to_forget = True
 
     def prepare(self, height: int, width: int) -> None:
         """Compile the engine for reference images of this size, so that the first one is not late.
@@ -155,7 +160,7 @@ class FusionPipeline:
         Raises:
             EngineError: The network cannot be compiled.
         """
-        self._reference_size = (height, width)
+        self._reference_size, self._knows_grid = (height, width), True
         self.engine.prepare(*self._grid)
 
     def __call__(
@@ -173,6 +178,10 @@ class FusionPipeline:
             CalibrationError: The configured alignment does not fit the image sizes.
             EngineError: The network could not be run.
         """
+        if self._is_to_forget:
+            self._is_to_forget = False
+            self._normalise.reset()
+            self._ranges.reset()
         stages: dict[str, float] = {}
         mode, reference = self._place(pair)
         image = counts = None
@@ -190,8 +199,8 @@ class FusionPipeline:
         frame = reference or moving
         assert frame is not None  # a FramePair holds at least one
         # A lone moving frame is shown on the grid of earlier outputs where one is known, else on its own.
-        if reference is not None or self._reference_size is None:
-            self._reference_size = frame.size
+        if reference is not None or not self._knows_grid:
+            self._reference_size, self._knows_grid = frame.size, reference is not None
         if pair.rgb is None:
             return Mode.THERMAL_ONLY, frame
         return (Mode.FUSED if pair.thermal is not None else Mode.RGB_ONLY), frame
@@ -228,14 +237,15 @@ class FusionPipeline:
         """Show what there is, as it is."""
         if pair.rgb is not None:
             with _timed(stages, "split"):
-                color = self.settings.output.color and pair.rgb.pixels.ndim == 3
+                color = self.settings.output.color and pair.rgb.pixels.ndim == 3 and pair.rgb.pixels.shape[2] >= 3
                 image = to_uint8(pair.rgb.pixels[..., :3]) if color else to_uint8(luma(pair.rgb.pixels))
         else:
             with _timed(stages, "normalise"):
                 image = to_uint8(self._normalise(pair.thermal))
         with _timed(stages, "align"):
             is_reference = (pair.rgb is not None) == self._is_rgb
-            return resize(image, self._grid) if is_reference else self._onto_grid(image).pixels
+            is_placed = is_reference or not self._knows_grid
+            return resize(image, self._grid) if is_placed else self._onto_grid(image).pixels
 
     @property
     def _grid(self) -> tuple[int, int]:
@@ -249,7 +259,7 @@ class FusionPipeline:
         return self._align(moving, self._grid, self._reference_size)
 
     def _thermal_counts(self, thermal: Frame) -> np.ndarray:
-        if not self._is_rgb:
+        if not self._is_rgb or not self._knows_grid:
             return resize(thermal.pixels, self._grid)
         return self._onto_grid(thermal.pixels).pixels
 

@@ -234,8 +234,10 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SettingsError(f"no settings file at {path}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {error}") from error
+    except IsADirectoryError:
+        raise SettingsError(f"{path}: expected a YAML file, got a folder") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -18,7 +18,7 @@ from ..classical import CLASSICAL
 from ..engines import Engine, EngineSettings, open_engine
 from ..engines.base import available_cores
 from ..engines.classical_engine import ClassicalEngine
-from ..errors import EngineError, FusionError, nearest_name
+from ..errors import EngineError, FusionError, SettingsError, nearest_name
 from ..frame import Frame, FramePair, Unit
 from ..imaging import MethodRanges
 from ..pipeline import FusionPipeline
@@ -73,9 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Measure, print, and write."""
     sizes = [_size(text) for text in args.size or _SIZES]
-    methods = {name: _network(name) for name in args.methods.split(",")}
+    methods = {name: _network(name) for name in map(str.strip, args.methods.split(","))}
     chosen = _engine_names(args.engines)
     wanted = {"threads": args.threads, "precision": args.precision}
+    EngineSettings.from_mapping(wanted)  # what no engine has is refused before anything is measured
+    if args.json and not args.json.parent.is_dir():
+        raise FusionError(f"--json: there is no folder {args.json.parent}")
     facts = environment(args.threads or available_cores())
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     measured: list[Measurement] = []
@@ -172,7 +175,7 @@ def _open_engines(
             try:
                 settings = EngineSettings.from_mapping({"name": name, "device": device, **wanted})
                 engines.append(open_engine(network, settings))
-            except EngineError as error:
+            except (EngineError, SettingsError) as error:
                 if absent is None:
                     raise
                 absent.add(str(error))

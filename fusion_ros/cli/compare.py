@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..alignment import CoarseAligner, CoarseSettings
 from ..classical import CLASSICAL
-from ..errors import FusionError, nearest_name
+from ..errors import FusionError, WeightsError
 from ..frame import Frame, FramePair, Sensor, Unit
 from ..geometry.warp import resize
 from ..imaging import ThermalNormaliser, luma, to_uint8
@@ -21,8 +21,8 @@ from ..metrics import METRICS, evaluate
 from ..pipeline import FusionResult, FusionSettings, Mode, open_pipeline
 from ..spec import Gives
 from ..synthetic import SyntheticWorld, WorldSettings
-from ..weights import find_model, model_names, read_card
-from .media import open_clip, pair_clips
+from ..weights import find_model, model_names, verify
+from .media import open_clip, pair_clips, shortened
 from .options import add_settings, settings_from
 from .pictures import contact_sheet
 from .sinks import refuse_existing, write_image
@@ -70,9 +70,13 @@ def main(args: argparse.Namespace) -> int:
     """Fuse, write, report."""
     for single in {"model", "network"} & set(vars(args)):
         raise FusionError(f"--{single} is for one method; name the methods to compare with --models")
+    if args.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise FusionError(f"--out: expected a picture, .jpg or .png, got {str(args.out)!r}")
+    if args.width < 16:
+        raise FusionError(f"--width: expected at least 16 px, got {args.width}")
     refuse_existing(args.out, args.out.exists(), args.overwrite)
     models = _models(args.models)
-    settings = settings_from(args, FusionSettings)
+    settings = replace(settings_from(args, FusionSettings), network="")  # a network's own, and so for one method
     if args.rgb is None and args.thermal is None:
         settings, pairs = _synthetic(settings, args.seed)
     elif args.rgb is None or args.thermal is None:
@@ -94,8 +98,8 @@ def main(args: argparse.Namespace) -> int:
         rows.append((model, *_figures(sources, results)))
     height, width = rgb[0].shape[:2]
     tile = round(args.width * height / width), args.width
-    write_image(args.out, contact_sheet(pictures, labels=["RGB", "thermal", *map(_short, models)], tile=tile))
     print(table(("method", *(spec.name for spec in METRICS), "fuse ms"), rows))
+    write_image(args.out, contact_sheet(pictures, labels=["RGB", "thermal", *map(_short, models)], tile=tile))
     print(f"wrote {args.out}: {len(pairs)} pairs, {len(models)} methods")
     return 0
 
@@ -103,18 +107,26 @@ def main(args: argparse.Namespace) -> int:
 def _models(given: str | None) -> list[str]:
     """Return the methods named, or every one that gives an image, networks last."""
     if given is not None:
-        return [_checked(name) for name in given.split(",")]
+        return [_checked(name) for name in map(str.strip, given.split(","))]
     from ..networks import NETWORKS
 
-    cards = {name: read_card(find_model(name)) for name in model_names()}
-    return [*CLASSICAL, *(n for n, card in cards.items() if NETWORKS[card.network].spec.gives is Gives.IMAGE)]
+    found = []
+    for name in model_names():
+        try:
+            network = NETWORKS.get(verify(find_model(name)).network)
+        except WeightsError as error:
+            print(f"left out: {error}")
+            continue
+        if network is not None and network.spec.gives is Gives.IMAGE:
+            found.append(name)
+    return [*CLASSICAL, *found]
 
 
 def _checked(name: str) -> str:
-    if name not in CLASSICAL and not any(mark in name for mark in "/.~") and name not in model_names():
-        find_model(name)  # says where it looked and what to do
     if not name:
-        raise FusionError(f"--models: expected names separated by commas; {nearest_name('', [*CLASSICAL])}")
+        raise FusionError("--models: expected names separated by commas, got an empty one")
+    if name not in CLASSICAL:
+        find_model(name)  # says where it looked and what to do
     return name
 
 
@@ -136,7 +148,9 @@ def _synthetic(settings: FusionSettings, seed: int) -> tuple[FusionSettings, lis
 def _own(rgb: str, thermal: str, limit: int) -> list[FramePair]:
     if limit < 1:
         raise FusionError(f"--limit: expected at least 1, got {limit}")
-    count, _, pairs = pair_clips(open_clip(rgb, Sensor.RGB), open_clip(thermal, Sensor.THERMAL), _RATE_HZ)
+    count, unpaired, pairs = pair_clips(open_clip(rgb, Sensor.RGB), open_clip(thermal, Sensor.THERMAL), _RATE_HZ)
+    if unpaired:
+        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired)}")
     wanted = set(np.linspace(0, max(count - 1, 0), min(limit, max(count, 1))).round().astype(int).tolist())
     return [pair for index, (_, pair) in enumerate(pairs) if index in wanted]
 

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--static", action="store_true", help="fix the image size, which else stays open")
     parser.add_argument("--size", metavar="WxH", help="image size with --static (default: 640x480)")
     parser.add_argument(
-        "--network", nargs="+", default=[], metavar="name=value", help="settings of the network that differ"
+        "--network", default="", metavar="name=value,...", help="settings of the network that differ"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at --out")
 
@@ -65,11 +65,11 @@ def main(args: argparse.Namespace) -> int:
     kind = _format(args.format, args.out)
     size = _size(args)
     _check_out(args)
-    network = load_network(args.model, parse_assignments(",".join(args.network)))
+    network = load_network(args.model, parse_assignments(args.network))
     card = read_card(find_model(args.model))
     metadata = {"model": card.name, "licence": card.licence, "weights_sha256": card.sha256}
     if args.network:
-        metadata["network_settings"] = ",".join(args.network)
+        metadata["network_settings"] = args.network
     comparison = _exported(network, kind, args.out, size, metadata)
     print(_report(network, kind, args.out, size, comparison))
     return 0

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..errors import ImageError
 from ..frame import FramePair, Sensor
 from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
-from .media import Clip, VideoClip, open_clip, pair_clips
+from .media import Clip, VideoClip, open_clip, pair_clips, shortened
 from .options import add_settings, settings_from
 from .sinks import ImageSink, open_sink
 
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     rate_hz = _rate_hz(args.rate, rgb)
     count, unpaired, pairs = pair_clips(rgb, thermal, rate_hz)
     if unpaired:
-        print(f"{len(unpaired)} images have no partner and are left out: {_shortened(unpaired)}")
+        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired)}")
     sink = open_sink(args.out, many=count != 1, rate_hz=rate_hz, overwrite=args.overwrite)
     pipeline = open_pipeline(settings_from(args, FusionSettings))
     print(pipeline.description)
@@ -118,7 +118,3 @@ def _rate_hz(given: float | None, rgb: Clip) -> float:
     if not given > 0:
         raise ImageError(f"--rate: expected a positive number of frames a second, got {given:g}")
     return given
-
-
-def _shortened(names: list[str], shown: int = 5) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -93,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`). Nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"fusion-ros: error: {where}{error.strerror or error}", file=sys.stderr)
+        return _FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:

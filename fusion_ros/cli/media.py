@@ -19,7 +19,16 @@ from ..errors import ImageError, nearest_name
 from ..frame import Frame, FramePair, Sensor, Unit
 from ..imaging import array_from_compressed, single_channel
 
-__all__ = ["Clip", "ImageClip", "VideoClip", "frame_from_pixels", "open_clip", "pair_clips", "read_image"]
+__all__ = [
+    "Clip",
+    "ImageClip",
+    "VideoClip",
+    "frame_from_pixels",
+    "open_clip",
+    "pair_clips",
+    "read_image",
+    "shortened",
+]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg")
@@ -213,3 +222,8 @@ def _named(file: Path, pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Fra
         return frame_from_pixels(pixels, sensor, stamp_ns)
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
+
+
+def shortened(names: list[str], shown: int = 5) -> str:
+    """List the first few names, and count the rest."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -110,7 +110,7 @@ def _show(args: argparse.Namespace) -> int:
 
     name = args.name
     has_card = name in model_names()
-    if name in NETWORKS and (args.network or not has_card):
+    if name in NETWORKS and not has_card:
         print(_network_text(name))
     elif name in CLASSICAL and not has_card:
         method = CLASSICAL[name]
@@ -118,6 +118,8 @@ def _show(args: argparse.Namespace) -> int:
     else:
         card = read_card(find_model(name))
         print(_network_text(card.network) if args.network else _card_text(card))
+        if args.network and name in NETWORKS and name != card.network:
+            print(f"\nanother network bears the name of this model:\n\n{_network_text(name)}")
     return 0
 
 

@@ -167,9 +167,15 @@ class SizedEngine(ABC):
         height, width = infrared.shape[2:]
         plan = self._plan(height, width)
         try:
-            return plan(infrared, visible)
+            output = plan(infrared, visible)
         except RuntimeError as error:  # what both back ends raise
             raise EngineError(f"{self.description}: could not run on {width}x{height}: {error}") from error
+        if not _is_finite(output):
+            raise EngineError(
+                f"{self.description}: {self.spec.title} gave NaN or infinity; with a short type set "
+                "engine.precision to float32, otherwise check the weights"
+            )
+        return output
 
     def prepare(self, height: int, width: int) -> None:
         """Compile for an image size and run once; see :class:`Engine`."""
@@ -220,13 +226,16 @@ def check_images(infrared: np.ndarray, visible: np.ndarray) -> None:
             raise ImageError(f"{name}: expected an array of float32, got {kind}")
         if image.ndim != 4 or image.shape[:2] != (1, 1) or 0 in image.shape:
             raise ImageError(f"{name}: expected shape (1, 1, H, W), got {image.shape}")
-        # One cheap pass: a NaN or an infinity anywhere survives the sum.
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = float(image.sum())
-        if not math.isfinite(total):
+        if not _is_finite(image):
             raise ImageError(f"{name}: expected finite values, got NaN or infinity among them")
     if infrared.shape != visible.shape:
         raise ImageError(
             f"expected two images on one pixel grid, got infrared {infrared.shape[2:]} and visible "
             f"{visible.shape[2:]} (height, width); align or resize one of them"
         )
+
+
+def _is_finite(image: np.ndarray) -> bool:
+    # One cheap pass: a NaN or an infinity anywhere survives the sum.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return math.isfinite(float(image.sum()))

@@ -50,6 +50,12 @@ class OpenVINOEngine(SizedEngine):
     def _compile(self, height: int, width: int) -> Plan:
         shape = (1, 1, height, width)
         graph = openvino_graph(deployed(self._network, height, width), shape, shape)
+        is_short = self._options["INFERENCE_PRECISION_HINT"] != "f32"
+        if is_short and any(node.get_type_name() == "GridSample" for node in graph.get_ops()):
+            raise EngineError(
+                f"{self.spec.title} samples at positions, which OpenVINO would round with all else, by up to a "
+                "pixel; set engine.precision to float32, or engine.name to torch, which keeps them exact"
+            )
         request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
 
         def plan(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:

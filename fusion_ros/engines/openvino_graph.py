@@ -61,14 +61,22 @@ class _Writer(fx.Interpreter):
         return _known(MODULES, type(module), f"module {type(module).__name__}")(module, *args, **kwargs)
 
     def call_function(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = getattr(target, "__name__", str(target))
-        return _known(FUNCTIONS, target, f"function {name}")(*args, **kwargs)
+        name = f"function {getattr(target, '__name__', target)}"
+        return _called(_known(FUNCTIONS, target, name), name, args, kwargs)
 
     def call_method(self, target: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _known(METHODS, target, f"tensor method {target}")(*args, **kwargs)
+        name = f"tensor method {target}"
+        return _called(_known(METHODS, target, name), name, args, kwargs)
 
 
 def _known(table: dict[Any, Callable[..., Any]], key: Any, text: str) -> Callable[..., Any]:
     if key not in table:
         raise unknown(text)
     return table[key]
+
+
+def _called(operation: Callable[..., Any], text: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return operation(*args, **kwargs)
+    except TypeError as error:  # an argument that the operation is not known with
+        raise unknown(f"{text} with these arguments ({error})") from error

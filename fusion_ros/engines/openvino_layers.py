@@ -90,6 +90,8 @@ def conv2d(
 
 def convolution(module: nn.Conv2d, data: Node) -> Node:
     padding = module.padding
+    if padding == "same" and any(size % 2 == 0 for size in module.kernel_size):
+        raise unknown("a convolution of an even size with padding 'same'")
     if padding == "same":
         padding = [d * (k - 1) // 2 for d, k in zip(module.dilation, module.kernel_size, strict=True)]
     if module.padding_mode != "zeros":

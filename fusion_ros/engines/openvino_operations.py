@@ -207,6 +207,10 @@ def _same(data: Any, *_: Any, **__: Any) -> Any:
     return data
 
 
+def _floor_divide(first: Any, second: Any) -> Node:
+    return ops.floor(ops.divide(first, second))
+
+
 _add = _elementwise(ops.add, operator.add)
 _subtract = _elementwise(ops.subtract, operator.sub)
 _multiply = _elementwise(ops.multiply, operator.mul)
@@ -252,7 +256,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.tanh: ops.tanh,
     getattr: _attribute,
     operator.add: _add,
-    operator.floordiv: _elementwise(ops.divide, operator.floordiv),
+    operator.floordiv: _elementwise(_floor_divide, operator.floordiv),
     operator.getitem: _item,
     operator.gt: _elementwise(ops.greater, operator.gt),
     operator.matmul: _matmul,

@@ -19,9 +19,12 @@ from .follow import LinearMap, MapFollower
 __all__ = ["MethodRanges", "RangeSettings", "RunningRange"]
 
 _EPSILON = 1e-5  # of both methods that stretch; keeps a flat image from a division by zero
-# Of the running range: a frame with less contrast counts as having this much, or one flat frame would
-# raise the gain of all that follow without bound.
-_LEAST_CONTRAST = 1 / 4
+# Of the greatest contrast in the stream: a frame with less counts as having this much, or a dull minute would
+# raise the gain so far that the frames after it are black and white for seconds.
+_LEAST_SHARE = 1 / 16
+# A frame with less contrast is flat (a lens cap, a shutter) and says nothing about the range of a stream.
+_FLAT_INPUT = 1 / 16
+_FLAT_OUTPUT = 1e-3
 _LEVELS = 255.0
 
 
@@ -50,12 +53,17 @@ class RunningRange:
     Args:
         settings: How fast the range follows.
         epsilon: Added to the range, in the images' own unit.
+        flat: Contrast, in the images' own unit, below which an image leaves the range of the stream alone.
     """
 
-    def __init__(self, settings: RangeSettings | None = None, epsilon: float = _EPSILON) -> None:
+    def __init__(
+        self, settings: RangeSettings | None = None, epsilon: float = _EPSILON, flat: float = _FLAT_OUTPUT
+    ) -> None:
         settings = settings or RangeSettings()
         self._follower = MapFollower(settings.time_constant_s, settings.reset_gap_s)
         self._epsilon = epsilon
+        self._flat = flat
+        self._greatest = 0.0  # contrast since the range was taken afresh
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -68,16 +76,23 @@ class RunningRange:
 
     def __call__(self, image: np.ndarray, stamp_ns: int) -> np.ndarray:
         """Return a finite floating-point image as float32 in [0, 1], of the same shape, as fresh memory."""
-        low, high = float(image.min()), float(image.max()) + self._epsilon
-        if not self._follower.starts_afresh(stamp_ns):
-            running_low, running_high = self._follower.map.range
-            missing = max(0.0, _LEAST_CONTRAST * (running_high - running_low) - (high - low))
-            low, high = low - missing / 2, high + missing / 2
-        low, high = self._follower.follow(LinearMap.from_range(low, high), stamp_ns).range
+        low, high = self._map(float(image.min()), float(image.max()), stamp_ns).range
         # Subtracted before it is scaled: a flat image becomes exactly black, whatever its value.
         stretched = np.subtract(image, np.float32(low), dtype=np.float32)
         stretched *= np.float32(1.0 / (high - low))
         return np.clip(stretched, 0.0, 1.0, out=stretched)
+
+    def _map(self, low: float, high: float, stamp_ns: int) -> LinearMap:
+        """Return the map for an image with these extremes, and let the stream's map follow it."""
+        starts_afresh = self._follower.starts_afresh(stamp_ns)
+        own = LinearMap.from_range(low, high + self._epsilon)
+        if high - low < self._flat:
+            return own if starts_afresh else self._follower.map
+        self._greatest = high - low if starts_afresh else max(self._greatest, high - low)
+        missing = _LEAST_SHARE * self._greatest - (high - low)
+        if missing > 0:
+            own = LinearMap.from_range(low - missing / 2, high + missing / 2)
+        return self._follower.follow(own, stamp_ns)
 
 
 class MethodRanges:
@@ -91,7 +106,7 @@ class MethodRanges:
     def __init__(self, spec: NetworkSpec, settings: RangeSettings | None = None) -> None:
         self.spec = spec
         # Inputs are in [0, 1] here, in 0 to 255 at the authors'.
-        self._inputs = [RunningRange(settings, _EPSILON / _LEVELS) for _ in spec.inputs]
+        self._inputs = [RunningRange(settings, _EPSILON / _LEVELS, _FLAT_INPUT) for _ in spec.inputs]
         self._output = RunningRange(settings)
 
     def reset(self) -> None:

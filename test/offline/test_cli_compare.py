@@ -63,7 +63,9 @@ def test_without_pairs_it_shows_the_synthetic_street_with_all_that_is_installed(
     [
         (["--models", "avrage"], "average"),
         (["--models", "average", "--limit", "0"], "--limit: expected at least 1, got 0"),
+        (["--models", "average,"], "expected names separated by commas, got an empty one"),
         (["--model", "average"], "name the methods to compare with --models"),
+        (["--width", "0"], "--width: expected at least 16 px, got 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(folders, options, message, capsys):
@@ -75,6 +77,30 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_written(folders, opt
 def test_one_camera_alone_is_refused(folders, capsys):
     assert main(["compare", "--rgb", str(folders / "rgb"), "--out", str(folders / "o.png")]) == 2
     assert "expected --rgb and --thermal, or neither" in capsys.readouterr().err
+
+
+def test_a_picture_of_no_kind_is_refused_before_the_work_begins(folders, capsys):
+    paths = ["--rgb", str(folders / "rgb"), "--thermal", str(folders / "thermal")]
+    assert main(["compare", *paths, "--out", str(folders / "out"), "--models", "average"]) == 2
+    assert "--out: expected a picture, .jpg or .png" in capsys.readouterr().err
+
+
+def test_what_has_no_partner_is_named(folders, capsys):
+    (folders / "thermal" / "2.png").rename(folders / "thermal" / "other.png")
+    assert _compare(folders, "--models", " average, pca", "--width", "40") == 0
+    assert "2 images have no partner and are left out: 2, other" in capsys.readouterr().out
+
+
+def test_a_damaged_model_is_left_out_with_the_reason(folders, tmp_path, monkeypatch, capsys):
+    broken = tmp_path / "models" / "broken"
+    broken.mkdir(parents=True)
+    (broken / "card.yaml").write_text("name: broken")
+    monkeypatch.setenv("FUSION_ROS_MODELS", str(broken.parent))
+    assert _compare(folders, "--width", "40") == 0
+    printed = capsys.readouterr().out
+    assert "left out:" in printed
+    assert "missing fields" in printed
+    assert "reconet" in printed
 
 
 def test_an_existing_picture_is_not_replaced_unasked(folders, capsys):

@@ -16,7 +16,7 @@ from torch import nn
 
 from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import EngineError, ImageError, SettingsError
-from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings, build_network
 
 TOLERANCE = 1e-4  # the promise for float32
 needs_openvino = pytest.mark.skipif(
@@ -254,7 +254,7 @@ seen = []
 watched = ("socket.", "subprocess.", "os.fork", "os.posix_spawn")
 import torch
 from fusion_ros.engines import EngineSettings, open_engine
-from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings, build_network
 sys.addaudithook(lambda event, args: seen.append(event) if event.startswith(watched) else None)
 engine = open_engine(ReCoNetFuser(ReCoNetFuserSettings(width=2)), EngineSettings(name="openvino"))
 engine.prepare(8, 8)
@@ -279,6 +279,28 @@ def test_openvino_refuses_a_network_that_it_does_not_know(fuser):
     opened = open_engine(Softened(), EngineSettings(name="openvino"))
     with pytest.raises(EngineError, match=r"function erf is not known.*engine\.name to torch"):
         opened.prepare(8, 8)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_output_that_is_not_finite_is_no_image(name):
+    class Overflowing(nn.Module):
+        def forward(self, infrared, visible):
+            return torch.exp(infrared * 1e4) - visible
+
+    opened = open_engine(Overflowing(), EngineSettings(name=name, device="cpu"))
+    with pytest.raises(EngineError, match=r"Overflowing gave NaN or infinity; .*float32"):
+        opened(*_images(8, 8))
+
+
+@needs_openvino
+def test_openvino_refuses_to_sample_at_rounded_positions():
+    network = build_network("reconet", {"register": "unet"}).eval()
+    try:
+        opened = open_engine(network, EngineSettings(name="openvino", precision="bfloat16"))
+    except EngineError as error:
+        pytest.skip(str(error))
+    with pytest.raises(EngineError, match=r"ReCoNet samples at positions.*set engine\.precision to float32"):
+        opened.prepare(32, 32)
 
 
 @needs_openvino

@@ -101,6 +101,7 @@ CASES = {
         lambda self, a, b: F.grid_sample(a, self.grid, padding_mode="border", align_corners=False), grid=GRID
     ),
     "arithmetic": function(lambda _, a, b: (2 - a) * b / (b.abs() + 1.5) - (-a) + 3.0),
+    "floor division": function(lambda _, a, b: (a * 7) // 2 + b),
     "clamp": function(lambda _, a, b: torch.clamp(a, -0.3, 0.4) + b.clamp(min=0.1) + a.clamp(max=0.2)),
     "soft threshold": function(lambda _, a, b: torch.sign(a) * torch.relu(torch.abs(a) - 0.3)),
     "reductions": function(
@@ -143,6 +144,8 @@ def test_an_operation_gives_what_pytorch_gives(name):
     [
         (function(lambda _, a, b: torch.linalg.svdvals(a + b)), "function linalg_svdvals is not known"),
         (function(lambda _, a, b: (a + b).cumsum(1)), "tensor method cumsum is not known"),
+        (function(lambda _, a, b: torch.add(a, b, alpha=2)), "function add with these arguments"),
+        (layer(nn.Conv2d(4, 4, 2, padding="same")), "of an even size with padding 'same'"),
         (layer(nn.InstanceNorm2d(4)), "module InstanceNorm2d is not known"),
         (function(lambda _, a, b: a[b > 0]), "is not known"),
         (function(lambda _, a, b: F.pad(a, (1, 1, 1, 1), mode="circular")), "padding of mode 'circular'"),

@@ -127,6 +127,17 @@ def test_a_lone_thermal_frame_before_any_rgb_is_shown_on_its_own_grid():
     np.testing.assert_array_equal(result.image, THERMAL.pixels)
 
 
+def test_a_lone_thermal_frame_before_any_rgb_is_not_warped_onto_a_grid_that_nobody_knows():
+    calibrated = {"alignment.mode": "homography", "alignment.homography": (4.0, 0, 0, 0, 4.0, 0, 0, 0, 1.0)}
+    pipeline = FusionPipeline(Recorded("visible"), FusionSettings.from_mapping(calibrated))
+    for _ in range(2):
+        alone = pipeline(FramePair(None, THERMAL), with_aligned_thermal=True)
+        np.testing.assert_array_equal(alone.image, THERMAL.pixels)
+        np.testing.assert_array_equal(alone.aligned_thermal, THERMAL.pixels)
+    assert pipeline(FramePair(RGB, THERMAL)).size == (48, 64)
+    assert pipeline(FramePair(None, THERMAL)).size == (48, 64)
+
+
 def test_mode_none_refuses_images_of_two_sizes():
     with pytest.raises(CalibrationError, match="resize or homography"):
         _pipeline(alignment__mode="none")(FramePair(RGB, THERMAL))
