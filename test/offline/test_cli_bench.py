@@ -65,9 +65,18 @@ def test_memory_and_errors_are_those_of_the_call():
         (["--engines", "torhc"], "did you mean 'torch'"),
         (["--precision", "int8"], "precision: expected one of auto, float32"),
         (["--threads", "-2"], "threads: expected 0 to 256"),
+        (["--json", "no/such/folder/x.json"], "--json: there is no folder no/such/folder"),
         (["--methods", "lrnet"], "no method 'lrnet'; did you mean 'lrrnet'"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(options, message, capsys):
     assert main([*QUICK, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_precision_that_one_engine_lacks_leaves_the_others_to_measure(capsys):
+    options = ["--methods", "reconet_fuser", "--size", "24x24", "--seconds", "0", "--precision", "bfloat16"]
+    assert main(["bench", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "not measured: precision: expected auto, float16 or float32 with the torch_tensorrt engine" in printed
+    assert "torch" in printed.partition("not measured")[2]

@@ -10,7 +10,7 @@ import pytest
 from fusion_ros import __version__
 from fusion_ros.cli.main import VERBS, main, verb_parser
 
-OUR_VERBS = ("bag", "fuse", "models", "synth")
+OUR_VERBS = ("bag", "bench", "compare", "export", "fuse", "import-weights", "models", "synth")
 
 
 def test_the_overview_names_every_verb(capsys):
@@ -78,6 +78,15 @@ def test_ctrl_c_gives_status_130(monkeypatch, capsys):
     monkeypatch.setattr("fusion_ros.cli.bag.main", interrupted)
     assert main(["bag", "info", "x"]) == 130
     assert capsys.readouterr().err == "fusion-ros: interrupted\n"
+
+
+def test_what_the_system_refuses_is_one_clear_line(monkeypatch, capsys):
+    def refuse(args):
+        raise PermissionError(13, "Permission denied", "/models/card.yaml")
+
+    monkeypatch.setattr("fusion_ros.cli.models.main", refuse)
+    assert main(["models", "list"]) == 2
+    assert capsys.readouterr().err == "fusion-ros: error: /models/card.yaml: Permission denied\n"
 
 
 def test_a_missing_package_is_named_instead_of_a_traceback(monkeypatch, capsys):

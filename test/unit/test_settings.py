@@ -119,3 +119,11 @@ def test_what_is_no_assignment_is_refused(text):
 def test_a_name_that_comes_twice_is_refused():
     with pytest.raises(SettingsError, match="blocks is set twice, to 4 and to 5"):
         parse_assignments("blocks=4,blocks=5")
+
+
+def test_a_folder_and_a_binary_file_are_no_settings(tmp_path):
+    with pytest.raises(SettingsError, match="expected a YAML file, got a folder"):
+        load_yaml(tmp_path)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    with pytest.raises(SettingsError, match="is not valid YAML"):
+        load_yaml(tmp_path / "picture.png")
