@@ -78,24 +78,25 @@ def main(args: argparse.Namespace) -> int:
 def _exported(
     network: FusionNetwork, kind: str, out: Path, size: tuple[int, int] | None, metadata: dict[str, str]
 ) -> Comparison | None:
-    """Write the file and hold it against the network; a file that differs does not stay."""
+    """Write the file and hold it against the network; only then does it take the place of an earlier one."""
     from ..engines import export
 
     write, compare = {
         "onnx": (export.export_onnx, export.compare_onnx),
         "ep": (export.export_program, export.compare_program),
     }[kind]
-    write(network, out, dynamic=size is None, **({"size": size} if size else {}), metadata=metadata)
+    draft = out.with_name(f".{out.stem}.draft{out.suffix}")
     try:
-        comparison = compare(network, out, [size] if size else None)
+        write(network, draft, dynamic=size is None, **({"size": size} if size else {}), metadata=metadata)
+        comparison = compare(network, draft, [size] if size else None)
         if comparison is not None and not comparison.error <= TOLERANCE:
             raise EngineError(
-                f"{out} was removed again: {comparison.reader} gives another output than PyTorch, by "
+                f"{out} was not written: {comparison.reader} gives another output than PyTorch, by "
                 f"{comparison.error:.2g}, expected at most {TOLERANCE:g}"
             )
-    except BaseException:
-        out.unlink()
-        raise
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
     return comparison
 
 

@@ -50,7 +50,11 @@ def test_a_file_that_differs_from_pytorch_does_not_stay(tmp_path, capsys, monkey
     out = tmp_path / "reconet.pt2"
     assert main(["export", "reconet", "--out", str(out), "--network", "recurrences=1"]) == 2
     assert "a reader gives another output than PyTorch, by 0.5" in capsys.readouterr().err
-    assert not out.exists()
+    assert list(tmp_path.iterdir()) == []
+    out.write_bytes(b"an earlier, good one")
+    assert main(["export", "reconet", "--out", str(out), "--network", "recurrences=1", "--overwrite"]) == 2
+    assert out.read_bytes() == b"an earlier, good one"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_file_that_nothing_can_load_here_is_called_unverified(tmp_path, capsys, monkeypatch):
