@@ -1,23 +1,20 @@
-"""The authors' checkpoints: what was released, and how such files become our tensors.
+"""The authors' checkpoints: how the files of a release become our tensors.
 
-Every format in which weights of the supported methods go round is read by :func:`read_checkpoint`: ``torch.save``
-(zip and the older form), Lightning checkpoints, and safetensors copies. Pickles are loaded with
-``weights_only=True`` and in no other way: a file that asks for more than tensors is refused.
+A release is one file or several, whose names and shapes say what they are: :func:`adapt` joins them, checks them
+strictly, and says whether they are the released tensors.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SettingsError, WeightsError
+from .checkpoint_files import read_checkpoint
+from .errors import SettingsError, WeightsError, shortened
 from .releases import RELEASES, Part, Release
 
 if TYPE_CHECKING:
@@ -25,16 +22,7 @@ if TYPE_CHECKING:
 
     from .networks import FusionNetwork
 
-__all__ = [
-    "Adapted",
-    "adapt",
-    "differences",
-    "fingerprint",
-    "read_checkpoint",
-    "read_safetensors",
-    "some",
-    "upstream_names",
-]
+__all__ = ["Adapted", "adapt", "differences", "fingerprint", "upstream_names"]
 
 
 @dataclass(frozen=True)
@@ -101,21 +89,13 @@ def differences(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> st
     missing = sorted(expected.keys() - got.keys())
     unexpected = sorted(got.keys() - expected.keys())
     if missing or unexpected:
-        return f"missing: {some(missing)}; unexpected: {some(unexpected)}"
+        return f"missing: {shortened(missing)}; unexpected: {shortened(unexpected)}"
     wrong = [
         f"{name} expected {tuple(tensor.shape)}, got {tuple(got[name].shape)}"
         for name, tensor in expected.items()
         if tensor.shape != got[name].shape
     ]
-    return f"shapes differ: {some(wrong)}" if wrong else ""
-
-
-def some(names: Sequence[str], limit: int = 3) -> str:
-    """List the first few names, and count the rest."""
-    if not names:
-        return "none"
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    return f"shapes differ: {shortened(wrong)}" if wrong else ""
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -128,111 +108,6 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(values.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-# --- Files ------------------------------------------------------------------------------------------------
-
-_STATE_DICTS = ("state_dict", "weight", "model_state_dict", "model", "net")
-"""Where checkpoints that hold more than tensors keep them, Lightning's first."""
-
-_NO_CHECKPOINTS = {
-    b"<": "a web page: download the file itself (on GitHub: 'Download raw file')",
-    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with 'git lfs pull'",
-}
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a file, in whichever format they are; never anything but tensors.
-
-    Raises:
-        WeightsError: The file is absent, damaged, no checkpoint, or asks to load more than tensors.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError:
-        raise WeightsError(f"no weights file at {path}") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: expected a file that can be read: {error.strerror}") from error
-    for start, what in _NO_CHECKPOINTS.items():
-        if head.lstrip().startswith(start):
-            raise WeightsError(f"{path}: expected a checkpoint, got {what}")
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return read_safetensors(path)
-    _check_archive(path)
-    return _state_dict(_read_pickle(path), path)
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        WeightsError: The file cannot be read, is cut, or is of another format.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: expected a complete safetensors file, got another or a cut one: {error}"
-        ) from error
-
-
-def _check_archive(path: Path) -> None:
-    """Tell an ordinary zip archive from the one that ``torch.save`` writes."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if not any(name.endswith("data.pkl") for name in names):
-        raise WeightsError(
-            f"{path}: expected a checkpoint, got a zip archive of other files ({some(names)}): unpack it, "
-            "and give the checkpoint inside"
-        )
-
-
-def _read_pickle(path: Path) -> Any:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        if wanted:
-            raise WeightsError(
-                f"{path}: not loaded, because it asks to import {wanted[1]}: expected nothing but tensors, for a "
-                "file that may import can run any program. If you trust its maker, save the tensors alone where "
-                "it was made: torch.save(network.state_dict(), 'tensors.pth')"
-            ) from None
-        raise WeightsError(f"{path}: {_damaged(error)}") from error
-    except Exception as error:  # damaged pickles fail in every thinkable way
-        raise WeightsError(f"{path}: {_damaged(error)}") from error
-
-
-def _damaged(error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return f"expected a complete checkpoint that torch.save wrote, got another file or a damaged one: {reason}"
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    from torch import Tensor
-
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in _STATE_DICTS if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping) or not content:
-        what = "an empty one" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-        raise WeightsError(f"{path}: expected a mapping of names to tensors (a state_dict), got {what}")
-    strange = [
-        f"{key} ({type(value).__name__})" for key, value in content.items() if not isinstance(value, Tensor)
-    ]
-    if strange:
-        raise WeightsError(f"{path}: expected nothing but tensors in the state_dict, got {some(strange)}")
-    return {str(name): tensor.detach() for name, tensor in content.items()}
-
-
-# --- From files to one set of names -------------------------------------------------------------------------
 
 
 def _join(name: str, files: Sequence[tuple[Path, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
@@ -341,9 +216,6 @@ def _names_fit(name: str, tensors: Mapping[str, Tensor]) -> bool:
     return {name for name in expected if name.startswith(heads)} == joined.keys()
 
 
-# --- Values -------------------------------------------------------------------------------------------------
-
-
 def _check_values(expected: Mapping[str, Tensor], got: Mapping[str, Tensor], files: str) -> None:
     import torch
 
@@ -352,7 +224,7 @@ def _check_values(expected: Mapping[str, Tensor], got: Mapping[str, Tensor], fil
             raise WeightsError(f"{files}: {name}: expected {expected[name].dtype}, got {tensor.dtype}")
     bad = sorted(name for name, tensor in got.items() if not torch.isfinite(tensor).all())
     if bad:
-        raise WeightsError(f"{files}: expected finite weights, got NaN or infinity in {some(bad)}")
+        raise WeightsError(f"{files}: expected finite weights, got NaN or infinity in {shortened(bad)}")
 
 
 def _check_output(network: FusionNetwork, files: str) -> None:

@@ -7,7 +7,7 @@ Every message says what was expected, what came, and what to do about it. Catch
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AlignmentError",
@@ -19,6 +19,7 @@ __all__ = [
     "SettingsError",
     "WeightsError",
     "nearest_name",
+    "shortened",
 ]
 
 
@@ -65,3 +66,11 @@ def nearest_name(wanted: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known names: {', '.join(names)}"
+
+
+def shortened(names: Sequence[str], limit: int = 3) -> str:
+    """List the first few names, and count the rest."""
+    if not names:
+        return "none"
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

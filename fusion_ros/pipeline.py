@@ -90,6 +90,10 @@ class FusionResult:
         reference: The frame whose grid, stamp and frame id the output carries.
         offset_ns: Thermal time minus RGB time inside the pair.
         aligned_thermal: The thermal pixels on the output grid, counts untouched; None unless asked for.
+        sources: ``(infrared, rgb)``: the two images that were fused, uint8 on the output grid: infrared
+            ``(H, W)``, normalised; rgb ``(H, W, 3)``, or ``(H, W)`` from a grey camera. Where the moving camera
+            sees nothing, its image is 0: they are as before that area is filled for the network. They may share
+            memory with the frames. None unless asked for, and where ``mode`` is not ``FUSED``.
         stage_ms: Milliseconds spent in each stage, in order.
     """
 
@@ -99,12 +103,28 @@ class FusionResult:
     reference: Frame
     offset_ns: int = 0
     aligned_thermal: np.ndarray | None = None
+    sources: tuple[np.ndarray, np.ndarray] | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def encoding(self) -> str:
         """The ``image_encodings`` name that the image is published with."""
         return "bgr8" if self.image is not None and self.image.ndim == 3 else "mono8"
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """Two images on the output grid.
+
+    Attributes:
+        thermal: ``(H, W)`` float32 in [0, 1].
+        rgb: ``(H, W[, C])`` in the type of the frame.
+        valid: ``(H, W)`` bool, False where the moving camera sees nothing; None where it sees everything.
+    """
+
+    thermal: np.ndarray
+    rgb: np.ndarray
+    valid: np.ndarray | None
 
 
 class FusionPipeline:
@@ -164,7 +184,12 @@ class FusionPipeline:
         self.engine.prepare(*self._grid)
 
     def __call__(
-        self, pair: FramePair, *, with_image: bool = True, with_aligned_thermal: bool = False
+        self,
+        pair: FramePair,
+        *,
+        with_image: bool = True,
+        with_aligned_thermal: bool = False,
+        with_sources: bool = False,
     ) -> FusionResult:
         """Fuse one pair, or pass a single frame on when its partner is missing.
 
@@ -172,6 +197,7 @@ class FusionPipeline:
             pair: RGB frame of any size, thermal frame of any size.
             with_image: Make the fused image; without it the network is not run.
             with_aligned_thermal: Bring the thermal pixels, counts untouched, onto the output grid.
+            with_sources: Keep the two images that are fused, as :attr:`FusionResult.sources`.
 
         Raises:
             ImageError: A frame's pixels cannot be used.
@@ -184,14 +210,19 @@ class FusionPipeline:
             self._ranges.reset()
         stages: dict[str, float] = {}
         mode, reference = self._place(pair)
-        image = counts = None
-        if with_image:
-            make = self._fused_image if mode is Mode.FUSED else self._single_image
-            image = make(pair, stages)
+        image = counts = sources = None
+        if mode is Mode.FUSED and (with_image or with_sources):
+            placed = self._placed(pair, stages)
+            if with_image:
+                image = self._fused_image(placed, reference.stamp_ns, stages)
+            if with_sources:
+                sources = to_uint8(placed.thermal), _shown(placed.rgb)
+        elif with_image:
+            image = self._single_image(pair, stages)
         if with_aligned_thermal and pair.thermal is not None:
             with _timed(stages, "aligned_thermal"):
                 counts = self._thermal_counts(pair.thermal)
-        return FusionResult(image, self._grid, mode, reference, pair.offset_ns, counts, stages)
+        return FusionResult(image, self._grid, mode, reference, pair.offset_ns, counts, sources, stages)
 
     def _place(self, pair: FramePair) -> tuple[Mode, Frame]:
         """Decide what the result is made of, and whose grid, stamp and frame it has."""
@@ -205,26 +236,29 @@ class FusionPipeline:
             return Mode.THERMAL_ONLY, frame
         return (Mode.FUSED if pair.thermal is not None else Mode.RGB_ONLY), frame
 
-    def _fused_image(self, pair: FramePair, stages: dict[str, float]) -> np.ndarray:
+    def _placed(self, pair: FramePair, stages: dict[str, float]) -> _Placed:
+        """Normalise the thermal image, and bring both onto the output grid."""
         with _timed(stages, "normalise"):
             thermal = self._normalise(pair.thermal)
         with _timed(stages, "align"):
             if self._is_rgb:
                 aligned = self._onto_grid(thermal)
-                rgb, thermal = resize(pair.rgb.pixels, self._grid), aligned.pixels
-            else:
-                aligned = self._onto_grid(pair.rgb.pixels)
-                rgb, thermal = aligned.pixels, resize(thermal, self._grid)
+                return _Placed(aligned.pixels, resize(pair.rgb.pixels, self._grid), aligned.valid)
+            aligned = self._onto_grid(pair.rgb.pixels)
+            return _Placed(resize(thermal, self._grid), aligned.pixels, aligned.valid)
+
+    def _fused_image(self, placed: _Placed, stamp_ns: int, stages: dict[str, float]) -> np.ndarray:
+        thermal = placed.thermal
         with _timed(stages, "split"):
-            visible, chroma = split(rgb) if self.settings.output.color else (luma(rgb), None)
-        if aligned.valid is not None:
+            visible, chroma = split(placed.rgb) if self.settings.output.color else (luma(placed.rgb), None)
+        if placed.valid is not None:
             # Where only the reference camera sees, fuse it with itself: no dark frame around the picture.
             if self._is_rgb:
-                thermal = np.where(aligned.valid, thermal, visible)
+                thermal = np.where(placed.valid, thermal, visible)
             else:
-                visible = np.where(aligned.valid, visible, thermal)
+                visible = np.where(placed.valid, visible, thermal)
         with _timed(stages, "fuse"):
-            fused = self._fuse(thermal, visible, (pair.rgb if self._is_rgb else pair.thermal).stamp_ns)
+            fused = self._fuse(thermal, visible, stamp_ns)
         with _timed(stages, "merge"):
             return to_uint8(fused) if chroma is None else merge(fused, chroma)
 
@@ -237,8 +271,7 @@ class FusionPipeline:
         """Show what there is, as it is."""
         if pair.rgb is not None:
             with _timed(stages, "split"):
-                color = self.settings.output.color and pair.rgb.pixels.ndim == 3 and pair.rgb.pixels.shape[2] >= 3
-                image = to_uint8(pair.rgb.pixels[..., :3]) if color else to_uint8(luma(pair.rgb.pixels))
+                image = _shown(pair.rgb.pixels, color=self.settings.output.color)
         else:
             with _timed(stages, "normalise"):
                 image = to_uint8(self._normalise(pair.thermal))
@@ -289,6 +322,12 @@ def _open_engine(settings: FusionSettings) -> Engine:
             f"{network.spec.gives.value}"
         )
     return open_engine(network, settings.engine)
+
+
+def _shown(pixels: np.ndarray, *, color: bool = True) -> np.ndarray:
+    """Return a camera's picture as uint8: ``(H, W, 3)``, or ``(H, W)`` where no colour is there or wanted."""
+    has_color = pixels.ndim == 3 and pixels.shape[2] >= 3
+    return to_uint8(pixels[..., :3] if color and has_color else luma(pixels))
 
 
 @contextmanager

@@ -35,6 +35,17 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch in one thread: over maps as small as the tests' it waits for others longer than they save."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def authors_files(shared, tmp_path) -> Callable[[str], list[Path]]:
     """Writes the files of a release, ``authors_files("didfuse")``, in its authors' format, and returns them."""

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from fusion_ros.cards import CARD, ModelCard
 from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.metrics import evaluate
-from fusion_ros.networks import build_network
-from fusion_ros.weights import CARD, ModelCard, file_sha256, load_network, load_upstream
+from fusion_ros.networks import build_network, count_parameters
+from fusion_ros.weights import file_sha256, load_network, load_upstream
 
 from .data.pairs import Pair, list_pairs, read_names
 from .recipes import RECIPES
@@ -133,11 +134,10 @@ def _card(run: RunFolder, request: Mapping[str, Any], publication: Publication, 
     settings = spec.settings.from_mapping(request["settings"])
     environment = run.environment()
     rows = _history(run)
-    network = build_network(request["recipe"])
     return ModelCard(
         name=publication.name,
         network=request["recipe"],
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=count_parameters(build_network(request["recipe"])),
         file=WEIGHTS,
         sha256=file_sha256(weights),
         licence=publication.licence,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import CalibrationError, SettingsError
 from ..frame import Sensor
+from ..geometry.cameras import Rig
 from ..geometry.warp import (
     WarpMaps,
     area_scale,
@@ -24,6 +25,7 @@ from ..settings import Settings, setting
 __all__ = ["Aligned", "CoarseAligner", "CoarseSettings"]
 
 Size = tuple[int, int]
+_TYPICAL_DISTANCE_M = 12.0  # of people and cars on a street
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,17 @@ class CoarseSettings(Settings):
     rgb_height: int = setting(
         0, "RGB image height at which the homography was measured; 0: as it comes.", unit="px", bounds=(0, None)
     )
+
+    @classmethod
+    def for_rig(cls, rig: Rig, distance_m: float = _TYPICAL_DISTANCE_M) -> CoarseSettings:
+        """Return the homography of a calibrated rig, for images of its cameras' sizes.
+
+        It is exact at one distance; nearer and farther things keep their parallax.
+
+        Raises:
+            CalibrationError: ``distance_m`` is not positive.
+        """
+        return cls(mode="homography", homography=tuple(rig.homography(distance_m).ravel().tolist()))
 
     def check(self) -> None:
         """Check that a homography is there when it is needed, and that sizes are given in pairs."""

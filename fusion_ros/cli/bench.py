@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,8 @@ from ..imaging import MethodRanges
 from ..pipeline import FusionPipeline
 from ..weights import load_network, model_names
 from .measuring import Candidate, Measurement, environment, measure, plain_network
+from .options import parse_size
+from .profiling import Profile, profile, profile_table
 from .tables import table
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ same as trained ones; or models."""
 EXAMPLES = """\
 fusion-ros bench
 fusion-ros bench --methods reconet_fuser,lrrnet --size 320x256 --engines openvino --threads 1
-fusion-ros bench --methods reconet --seconds 20 --json bench.json"""
+fusion-ros bench --methods reconet --seconds 20 --json bench.json
+fusion-ros bench --methods didfuse,rfn_nest --size 640x480 --engines openvino --profile"""
 
 BASELINE = "plain torch, eager"
 _METHODS = ("reconet_fuser", "rfvif", "rfn_nest", "lrrnet", "didfuse")
@@ -67,12 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="float32", help="auto, float32, float16 or bfloat16 (default: float32)"
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="print as well what OpenVINO's time goes into, by type of operation"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to a file as well")
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure, print, and write."""
-    sizes = [_size(text) for text in args.size or _SIZES]
+    sizes = [parse_size(text) for text in args.size or _SIZES]
     methods = {name: _network(name) for name in map(str.strip, args.methods.split(","))}
     chosen = _engine_names(args.engines)
     wanted = {"threads": args.threads, "precision": args.precision}
@@ -82,38 +87,55 @@ def main(args: argparse.Namespace) -> int:
     facts = environment(args.threads or available_cores())
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     measured: list[Measurement] = []
+    profiles: list[Profile] = []
     absent: set[str] = set()
     with tqdm(total=len(methods) * len(sizes), unit="size", disable=None, leave=False) as progress:
         for name, network in methods.items():
             engines = _open_engines(network, chosen, wanted, None if args.engines else absent)
             for size in sizes:
-                measured += _measure(name, network, engines, size, args)
+                images = _images(network, size)
+                measured += _measure(name, network, engines, images, args)
+                if args.profile:
+                    profiles.append(profile(name, network, images, wanted, args.seconds))
                 progress.update()
             for engine in engines:
                 engine.close()
     print("\n".join(f"not measured: {reason}" for reason in sorted(absent)))
     print(_table(measured))
+    if profiles:
+        print(f"\ntime in OpenVINO by type of operation, mean of one call\n{profile_table(profiles)}")
     classical = {_text(size): dict(_classical_ms(size)) for size in sizes}
     print(f"\nclassical methods, median ms\n{_ms_table(classical)}")
     stages = _stages(measured, methods, sizes, wanted)
     if args.json:
         rows = [asdict(row) for row in measured]
         report = {"environment": facts, "methods": rows, "classical_ms": classical, "stages_ms": stages}
+        if profiles:
+            report["profiles"] = [asdict(found) for found in profiles]
         args.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0
 
 
+def _images(network: nn.Module, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two random images ``(1, 1, h, w)`` in the range that the network takes."""
+    random = np.random.default_rng(0).random((2, *size), np.float32)
+    infrared, visible = MethodRanges(network.spec).prepare(*random, 0)
+    return infrared[None, None], visible[None, None]
+
+
 def _measure(
-    name: str, network: nn.Module, engines: list[Engine], size: tuple[int, int], args: argparse.Namespace
+    name: str,
+    network: nn.Module,
+    engines: list[Engine],
+    images: tuple[np.ndarray, np.ndarray],
+    args: argparse.Namespace,
 ) -> list[Measurement]:
-    """Let the plain network and the engines take turns on one ``(h, w)``."""
+    """Let the plain network and the engines take turns on one pair of images."""
     from ..networks import count_multiply_adds
 
-    random = np.random.default_rng(0).random((2, *size), np.float32)
-    images = [image[None, None] for image in MethodRanges(network.spec).prepare(*random, 0)]
     plain = Candidate(BASELINE, plain_network(network, args.threads or available_cores()))
     candidates = [plain, *(Candidate(_label(engine), engine) for engine in engines)]
-    return measure(name, count_multiply_adds(network, *size), candidates, images, args.seconds)
+    return measure(name, count_multiply_adds(network, *images[0].shape[2:]), candidates, images, args.seconds)
 
 
 def _classical_ms(size: tuple[int, int]) -> Iterator[tuple[str, float]]:
@@ -207,20 +229,12 @@ def _network(name: str) -> nn.Module:
     return load_network(name)
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Parse ``WIDTHxHEIGHT`` into ``(h, w)``."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if match is None:
-        raise FusionError(f"--size: expected WIDTHxHEIGHT such as 640x480, got {text!r}")
-    return int(match[2]), int(match[1])
-
-
 def _text(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
 def _pixels(row: Measurement) -> int:
-    height, width = _size(row.size)
+    height, width = parse_size(row.size)
     return height * width
 
 

@@ -11,18 +11,17 @@ from statistics import fmean
 import numpy as np
 from tqdm import tqdm
 
-from ..alignment import CoarseAligner, CoarseSettings
+from ..alignment import CoarseSettings
 from ..classical import CLASSICAL
-from ..errors import FusionError, WeightsError
+from ..errors import FusionError, WeightsError, shortened
 from ..frame import Frame, FramePair, Sensor, Unit
-from ..geometry.warp import resize
-from ..imaging import ThermalNormaliser, luma, to_uint8
+from ..imaging import luma, to_uint8
 from ..metrics import METRICS, evaluate
 from ..pipeline import FusionResult, FusionSettings, Mode, open_pipeline
 from ..spec import Gives
 from ..synthetic import SyntheticWorld, WorldSettings
 from ..weights import find_model, model_names, verify
-from .media import open_clip, pair_clips, shortened
+from .media import open_clip, pair_clips
 from .options import add_settings, settings_from
 from .pictures import contact_sheet
 from .sinks import refuse_existing, write_image
@@ -43,7 +42,6 @@ fusion-ros compare --models average,reconet,lrrnet_authors --rgb rgb.png --therm
 
 _CONDITIONS = ("day", "night", "smoke")
 _TIME_S = 2.0
-_DISTANCE_M = 12.0  # where the synthetic rig's homography is exact
 _RATE_HZ = 25.0
 
 
@@ -83,23 +81,17 @@ def main(args: argparse.Namespace) -> int:
         raise FusionError("expected --rgb and --thermal, or neither for synthetic frames; got one of them")
     else:
         pairs = _own(args.rgb, args.thermal, args.limit)
-    sources = _sources(pairs, settings)
-    thermal, rgb = zip(*sources, strict=True)
-    pictures, rows = [rgb, thermal], []
+    pictures, rows = [], []
     for model in tqdm(models, unit="method", disable=None, leave=False):
-        pipeline = open_pipeline(replace(settings, model=model))
-        results = []
-        for pair in pairs:
-            pipeline.prepare(*(pair.rgb if settings.reference == "rgb" else pair.thermal).size)
-            pipeline.reset()
-            results.append(pipeline(pair))
-        pipeline.engine.close()
+        results = _fused(pairs, replace(settings, model=model))
         pictures.append([result.image for result in results])
-        rows.append((model, *_figures(sources, results)))
+        rows.append((model, *_figures(results)))
+    thermal, rgb = zip(*(result.sources for result in results), strict=True)  # the same for every method
     height, width = rgb[0].shape[:2]
     tile = round(args.width * height / width), args.width
     print(table(("method", *(spec.name for spec in METRICS), "fuse ms"), rows))
-    write_image(args.out, contact_sheet(pictures, labels=["RGB", "thermal", *map(_short, models)], tile=tile))
+    labels = ["RGB", "thermal", *map(_short, models)]
+    write_image(args.out, contact_sheet([rgb, thermal, *pictures], labels=labels, tile=tile))
     print(f"wrote {args.out}: {len(pairs)} pairs, {len(models)} methods")
     return 0
 
@@ -141,8 +133,7 @@ def _synthetic(settings: FusionSettings, seed: int) -> tuple[FusionSettings, lis
         world = SyntheticWorld(WorldSettings(seed=seed, condition=condition))
         rgb = Frame(world.rgb_image(_TIME_S), 0, encoding="rgb8")
         pairs.append(FramePair(rgb, Frame(world.thermal_image(_TIME_S), 0, unit=Unit.INTENSITY)))
-    homography = tuple(world.rig.homography(_DISTANCE_M).ravel().tolist())
-    return replace(settings, alignment=CoarseSettings(mode="homography", homography=homography)), pairs
+    return replace(settings, alignment=CoarseSettings.for_rig(world.rig)), pairs
 
 
 def _own(rgb: str, thermal: str, limit: int) -> list[FramePair]:
@@ -150,35 +141,29 @@ def _own(rgb: str, thermal: str, limit: int) -> list[FramePair]:
         raise FusionError(f"--limit: expected at least 1, got {limit}")
     count, unpaired, pairs = pair_clips(open_clip(rgb, Sensor.RGB), open_clip(thermal, Sensor.THERMAL), _RATE_HZ)
     if unpaired:
-        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired)}")
+        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired, limit=5)}")
     wanted = set(np.linspace(0, max(count - 1, 0), min(limit, max(count, 1))).round().astype(int).tolist())
     return [pair for index, (_, pair) in enumerate(pairs) if index in wanted]
 
 
-def _sources(pairs: Sequence[FramePair], settings: FusionSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return thermal and RGB pictures, uint8, on the output's grid."""
-    return [_placed(pair, settings) for pair in pairs]
+def _fused(pairs: Sequence[FramePair], settings: FusionSettings) -> list[FusionResult]:
+    """Fuse each pair as if it were the first of its stream."""
+    pipeline = open_pipeline(settings)
+    results = []
+    for pair in pairs:
+        pipeline.prepare(*(pair.rgb if settings.reference == "rgb" else pair.thermal).size)
+        pipeline.reset()
+        results.append(pipeline(pair, with_sources=True))
+    pipeline.engine.close()
+    return results
 
 
-def _placed(pair: FramePair, settings: FusionSettings) -> tuple[np.ndarray, np.ndarray]:
-    align = CoarseAligner(settings.alignment, Sensor(settings.reference))
-    thermal = to_uint8(ThermalNormaliser(settings.thermal)(pair.thermal))
-    pixels = pair.rgb.pixels
-    rgb = to_uint8(pixels[..., :3] if pixels.ndim == 3 else pixels)
-    reference = pair.rgb if settings.reference == "rgb" else pair.thermal
-    height, width = reference.size
-    grid = max(1, round(height * settings.output.scale)), max(1, round(width * settings.output.scale))
-    if settings.reference == "rgb":
-        return align(thermal, grid, reference.size).pixels, resize(rgb, grid)
-    return resize(thermal, grid), align(rgb, grid, reference.size).pixels
-
-
-def _figures(sources: Sequence[tuple[np.ndarray, np.ndarray]], results: Sequence[FusionResult]) -> Iterator[str]:
+def _figures(results: Sequence[FusionResult]) -> Iterator[str]:
     """Yield the mean of each metric over the pairs, of the luma, and the mean time of the network."""
-    scores = [
-        evaluate(thermal, to_uint8(luma(rgb)), to_uint8(luma(result.image)))
-        for (thermal, rgb), result in zip(sources, results, strict=True)
-    ]
+    scores = []
+    for result in results:
+        thermal, rgb = result.sources
+        scores.append(evaluate(thermal, to_uint8(luma(rgb)), to_uint8(luma(result.image))))
     for spec in METRICS:
         yield f"{fmean(score[spec.name] for score in scores):.4f}"
     yield f"{fmean(r.stage_ms['fuse'] for r in results if r.mode is Mode.FUSED):.1f}"

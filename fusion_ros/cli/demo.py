@@ -35,8 +35,6 @@ _START_NS = 1_700_000_000_000_000_000
 _SHORTEST_S = 1.0
 # Time after the last frame for pairing to give up waiting and for a last word of diagnostics.
 _DRAIN_S = 2.5
-# Where the synthetic rig's homography is exact; nearer and farther things keep their parallax.
-_TYPICAL_DISTANCE_M = 12.0
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,7 @@ def _synthetic(args: argparse.Namespace) -> Recording:
     captures = _with_progress(world.frames(args.duration, _START_NS), args.duration)
     write_bag(path, "mcap", world, captures, overwrite=True)
     recording = open_recording(path, "/rgb/image_raw", "/thermal/image_raw")
-    homography = tuple(world.rig.homography(_TYPICAL_DISTANCE_M).ravel().tolist())
-    return replace(recording, alignment=CoarseSettings(mode="homography", homography=homography))
+    return replace(recording, alignment=CoarseSettings.for_rig(world.rig))
 
 
 def _with_progress(captures: Iterator[Capture], seconds: float) -> Iterator[Capture]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..cards import read_card
 from ..errors import EngineError, FusionError
 from ..settings import parse_assignments
 from ..spec import Gives, InputRange, NetworkSpec, OutputRange
-from ..weights import find_model, load_network, read_card
+from ..weights import find_model, load_network
+from .options import parse_size
 
 if TYPE_CHECKING:
     from ..engines.export import Comparison
@@ -87,7 +88,7 @@ def _exported(
     }[kind]
     draft = out.with_name(f".{out.stem}.draft{out.suffix}")
     try:
-        write(network, draft, dynamic=size is None, **({"size": size} if size else {}), metadata=metadata)
+        write(network, draft, size=size, metadata=metadata)
         comparison = compare(network, draft, [size] if size else None)
         if comparison is not None and not comparison.error <= TOLERANCE:
             raise EngineError(
@@ -151,10 +152,7 @@ def _size(args: argparse.Namespace) -> tuple[int, int] | None:
         if args.size is not None:
             raise FusionError("--size: expected with --static only; without it height and width stay open")
         return None
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", args.size or "640x480")
-    if match is None:
-        raise FusionError(f"--size: expected WIDTHxHEIGHT such as 640x480, got {args.size!r}")
-    return int(match[2]), int(match[1])
+    return parse_size(args.size or "640x480")
 
 
 def _check_out(args: argparse.Namespace) -> None:

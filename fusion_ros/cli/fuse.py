@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from ..errors import ImageError
+from ..errors import ImageError, shortened
 from ..frame import FramePair, Sensor
 from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
-from .media import Clip, VideoClip, open_clip, pair_clips, shortened
+from .media import Clip, VideoClip, open_clip, pair_clips
 from .options import add_settings, settings_from
 from .sinks import ImageSink, open_sink
 
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     rate_hz = _rate_hz(args.rate, rgb)
     count, unpaired, pairs = pair_clips(rgb, thermal, rate_hz)
     if unpaired:
-        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired)}")
+        print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired, limit=5)}")
     sink = open_sink(args.out, many=count != 1, rate_hz=rate_hz, overwrite=args.overwrite)
     pipeline = open_pipeline(settings_from(args, FusionSettings))
     print(pipeline.description)

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..cards import CARD, ModelCard
 from ..checkpoints import Adapted, adapt
 from ..errors import WeightsError, nearest_name
 from ..releases import ALIASES, RELEASES, Release, how_to_get
-from ..weights import CARD, ModelCard, file_sha256, install_model, model_folders, user_models
+from ..weights import file_sha256, install_model, model_folders, user_models
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "import_weights", "main"]
 

@@ -25,10 +25,12 @@ from ..engines.base import available_cores
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Candidate", "Measurement", "environment", "measure", "plain_network"]
+__all__ = ["Candidate", "Measurement", "environment", "matrix_product_gflops", "measure", "plain_network"]
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _CALLS_PER_TURN = 4  # the baseline has one call per turn: it is that much slower
+_MATRIX_SIDE = 1024  # large enough that the time goes into the arithmetic
+_MATRIX_SECONDS = 0.3
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "torch-tensorrt", "openvino")
 
 
@@ -157,13 +159,35 @@ def _status_mb(field: str) -> float:
 def environment(threads: int) -> dict[str, str]:
     """Return what a reader needs to judge the figures."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    gflops = matrix_product_gflops(threads)
     found = [f"{name} {number}" for name in _PACKAGES if (number := _version(name))]
     return {
         "date": datetime.date.today().isoformat(),
         "processor": f"{_processor()}, {available_cores()} cores, {threads} threads used",
+        "matrix product": f"{gflops:.0f} GFLOP/s on {min(threads, available_cores())} cores",
         "load before": f"{load:.1f} (above 0.5, something else runs; trust the ratios, not the times)",
         "versions": ", ".join([f"fusion_ros {__version__}", *found]),
     }
+
+
+def matrix_product_gflops(threads: int) -> float:
+    """Return the speed of PyTorch's best product of two large float32 matrices: what the cores can do at all.
+
+    A multiplication and an addition count as two operations.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    first, second = torch.rand(2, _MATRIX_SIDE, _MATRIX_SIDE, generator=torch.Generator().manual_seed(0))
+    best = float("inf")
+    stop = time.perf_counter() + _MATRIX_SECONDS
+    while best == float("inf") or time.perf_counter() < stop:
+        start = time.perf_counter()
+        torch.mm(first, second)
+        best = min(best, time.perf_counter() - start)
+    torch.set_num_threads(before)
+    return 2 * _MATRIX_SIDE**3 / best / 1e9
 
 
 def _processor() -> str:

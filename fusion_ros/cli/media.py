@@ -27,7 +27,6 @@ __all__ = [
     "open_clip",
     "pair_clips",
     "read_image",
-    "shortened",
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".webp")
@@ -222,8 +221,3 @@ def _named(file: Path, pixels: np.ndarray, sensor: Sensor, stamp_ns: int) -> Fra
         return frame_from_pixels(pixels, sensor, stamp_ns)
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
-
-
-def shortened(names: list[str], shown: int = 5) -> str:
-    """List the first few names, and count the rest."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

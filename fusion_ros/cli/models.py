@@ -6,11 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..cards import ModelCard, read_card
 from ..errors import WeightsError
 from ..releases import RELEASES, how_to_get, import_command
 from ..settings import SettingField
 from ..spec import Gives, InputRange, NetworkSpec, OutputRange
-from ..weights import ModelCard, find_model, model_names, models_of, read_card, share_folders, user_models, verify
+from ..weights import find_model, model_names, models_of, share_folders, user_models, verify
 from .tables import table
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]

@@ -1,14 +1,16 @@
-"""Command-line options made from settings classes: the same names as in YAML and ROS parameters."""
+"""Command-line options: those made from settings classes, named as in YAML and ROS parameters, and image sizes."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..errors import FusionError
 from ..settings import SettingField, Settings, load_yaml
 
-__all__ = ["add_settings", "settings_from"]
+__all__ = ["add_settings", "parse_size", "settings_from"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -52,6 +54,18 @@ def settings_from(args: argparse.Namespace, cls: type[S], *, prefix: str = "") -
         if hasattr(args, key):
             given[name] = getattr(args, key)
     return settings.updated(given)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return ``(h, w)`` of what ``--size`` was given: ``WIDTHxHEIGHT``.
+
+    Raises:
+        FusionError: The text is not two positive numbers with an x between them.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise FusionError(f"--size: expected WIDTHxHEIGHT such as 640x480, got {text!r}")
+    return int(match[2]), int(match[1])
 
 
 class _Switch(argparse.Action):

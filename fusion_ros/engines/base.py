@@ -144,14 +144,15 @@ class SizedEngine(ABC):
         device: What it runs on.
         description: One line for people.
         network: What it will run, for its :class:`NetworkSpec`; a module without one takes and gives [0, 1].
+        why: Ends the description, for example ``chosen because ...``.
     """
 
     KEPT_SIZES = 3
 
-    def __init__(self, name: str, device: str, description: str, network: object = None) -> None:
+    def __init__(self, name: str, device: str, description: str, network: object = None, why: str = "") -> None:
         self.name = name
         self.device = device
-        self.description = description
+        self.description = f"{description}; {why}" if why else description
         kind = type(network).__name__
         self.spec: NetworkSpec = getattr(network, "spec", NetworkSpec(name=kind, title=kind, source=""))
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()

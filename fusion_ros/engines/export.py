@@ -40,6 +40,7 @@ __all__ = [
     "export_onnx",
     "export_program",
     "exported",
+    "first_line",
     "output_name",
 ]
 
@@ -76,8 +77,7 @@ def export_onnx(
     network: nn.Module,
     path: Path,
     *,
-    dynamic: bool = True,
-    size: tuple[int, int] = (480, 640),
+    size: tuple[int, int] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``network`` as an ONNX model in float32, operator set 18, for one pair of images.
@@ -85,8 +85,7 @@ def export_onnx(
     Args:
         network: A network with a ``spec``, which names the inputs. It is copied.
         path: File to write; it is whole or absent.
-        dynamic: Leave height and width open, from 32 to 4096.
-        size: ``(h, w)`` where they are not open.
+        size: ``(h, w)`` of the images, or None to leave both open, from 32 to 4096.
         metadata: More for the file's metadata, such as the licence and the weights' sha256.
 
     Raises:
@@ -98,8 +97,8 @@ def export_onnx(
             f"exporting to ONNX needs {' and '.join(missing)}; install with 'pip install {' '.join(missing)}', "
             "or export an ExportedProgram (format ep)"
         )
-    program = exported(network, size=None if dynamic else size)
-    axes = {2: "height", 3: "width"} if dynamic else None
+    program = exported(network, size=size)
+    axes = {2: "height", 3: "width"} if size is None else None
     with _said_as_engine_error("to ONNX", network), _quiet():
         model = torch.onnx.export(
             program,
@@ -120,8 +119,7 @@ def export_program(
     network: nn.Module,
     path: Path,
     *,
-    dynamic: bool = True,
-    size: tuple[int, int] = (480, 640),
+    size: tuple[int, int] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``network`` as ``torch.export.save`` does; arguments as for :func:`export_onnx`.
@@ -131,7 +129,7 @@ def export_program(
     Raises:
         EngineError: The network cannot be exported.
     """
-    program = exported(network, size=None if dynamic else size)
+    program = exported(network, size=size)
     with _quiet(), _replacing(path) as part, part.open("wb") as file:
         torch.export.save(
             program, file, extra_files={METADATA_FILE: json.dumps(_metadata(network.spec, metadata))}
@@ -263,10 +261,14 @@ def _said_as_engine_error(how: str, network: nn.Module) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        name = getattr(network, "spec", None)
-        title = name.title if name else type(network).__name__
-        first_line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise EngineError(f"{title} cannot be exported {how}: {first_line.strip()}") from error
+        spec: NetworkSpec | None = getattr(network, "spec", None)
+        title = spec.title if spec is not None else type(network).__name__
+        raise EngineError(f"{title} cannot be exported {how}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text that says something, or the error's kind where it has no text."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -50,8 +50,8 @@ def constant(tensor: torch.Tensor) -> Node:
     return ops.constant((values.float() if values.is_floating_point() else values).contiguous().numpy())
 
 
-def _two(value: int | Sequence[int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+def _two(value: float | Sequence[float]) -> list[Any]:
+    return [value, value] if isinstance(value, (int, float)) else list(value)
 
 
 def pad(data: Node, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Node:
@@ -154,7 +154,7 @@ def interpolate(
     if mode not in ("nearest", "bilinear") or antialias:
         raise unknown(f"resizing of mode {mode!r}")
     height, width = shape_of(data)[-2:]
-    factors = [1.0, 1.0] if scale_factor is None else [float(f) for f in _two_floats(scale_factor)]
+    factors = [1.0, 1.0] if scale_factor is None else [float(factor) for factor in _two(scale_factor)]
     if size is None:
         size = [int(height * factors[0]), int(width * factors[1])]
     target = np.array(_two(size), np.int64)
@@ -172,10 +172,6 @@ def interpolate(
         coordinate_transformation_mode=coordinates,
         nearest_mode="floor",
     )
-
-
-def _two_floats(value: float | Sequence[float]) -> list[float]:
-    return [value, value] if isinstance(value, (int, float)) else list(value)
 
 
 def grid_sample(

@@ -30,10 +30,11 @@ from .. import __version__
 from ..errors import EngineError
 from ..networks.deployed import deployed
 from .base import EngineSettings, Plan, SizedEngine
+from .export import first_line
 from .tensorrt_build import Build
 from .tensorrt_cache import EngineKey, cache_folder, engine_path, read_engine, write_engine
 from .tensorrt_operators import operator_list, unsupported_operators
-from .torch_engine import cuda_device
+from .torch_engine import as_tensor, cuda_device
 
 __all__ = ["TensorRTEngine"]
 
@@ -73,7 +74,7 @@ class TensorRTEngine(SizedEngine):
         name = torch.cuda.get_device_name(self._device)
         versions = f"{self._versions['torch_tensorrt']} (TensorRT {self._versions['tensorrt']})"
         described = f"torch_tensorrt {versions} on {self._device} ({name}), {self._precision}"
-        super().__init__("torch_tensorrt", str(self._device), f"{described}{why and f'; {why}'}", network)
+        super().__init__("torch_tensorrt", str(self._device), described, network, why)
 
     def close(self) -> None:
         """Free the plans, and end a build that is under way in another thread."""
@@ -167,7 +168,7 @@ class _TensorRTPlan:
     def __call__(self, infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             for slot, image in zip(self._images, (infrared, visible), strict=True):
-                slot.copy_(torch.from_numpy(np.require(image, requirements=("C", "W"))))
+                slot.copy_(as_tensor(image))
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise RuntimeError("TensorRT could not run the engine; its log on standard error says why")
             return self._fused.float().cpu().numpy()  # waits for the stream
@@ -241,10 +242,8 @@ def _exported(
         with torch.no_grad():
             return torch.export.export(module, images)
     except Exception as error:  # the exporter raises many kinds
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise EngineError(
-            f"{type(module).__name__} cannot be exported for TensorRT: {reason}; set engine.name to torch"
-        ) from error
+        name, reason = type(module).__name__, first_line(error)
+        raise EngineError(f"{name} cannot be exported for TensorRT: {reason}; set engine.name to torch") from error
 
 
 def _weights_hash(program: ExportedProgram) -> str:

@@ -14,7 +14,7 @@ from ..errors import EngineError
 from ..networks.deployed import deployed
 from .base import EngineSettings, Plan, SizedEngine, available_cores
 
-__all__ = ["TorchEngine", "cuda_device"]
+__all__ = ["TorchEngine", "as_tensor", "cuda_device"]
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _WARM_UP_RUNS = 3  # before a capture: libraries choose their algorithms and allocate in the first runs
@@ -48,8 +48,7 @@ class TorchEngine(SizedEngine):
         self._device = device
         self._dtype = _DTYPES[precision]
         self._threads = settings.threads or available_cores()
-        described = _describe(device, precision, self._threads)
-        super().__init__("torch", str(device), f"{described}{why and f'; {why}'}", network)
+        super().__init__("torch", str(device), _describe(device, precision, self._threads), network, why)
 
     def _compile(self, height: int, width: int) -> Plan:
         budget = {} if self._device.type == "cpu" else {"cache_bytes": None}
@@ -60,7 +59,7 @@ class TorchEngine(SizedEngine):
 
         def plan(infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
             with torch.inference_mode(), _threads(self._threads):
-                fused = module(_tensor(infrared).to(self._dtype), _tensor(visible).to(self._dtype))
+                fused = module(as_tensor(infrared).to(self._dtype), as_tensor(visible).to(self._dtype))
                 return fused.float().numpy()
 
         return plan
@@ -89,7 +88,7 @@ class _GraphedPlan:
     def __call__(self, infrared: np.ndarray, visible: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), torch.cuda.device(self._device):
             for slot, image in zip(self._images, (infrared, visible), strict=True):
-                slot.copy_(_tensor(image))
+                slot.copy_(as_tensor(image))
             self._graph.replay()
             return self._fused.float().cpu().numpy()
 
@@ -120,8 +119,11 @@ def _describe(device: torch.device, precision: str, threads: int) -> str:
     return f"torch {torch.__version__} on cpu, {precision}, {threads} threads"
 
 
-def _tensor(image: np.ndarray) -> Tensor:
-    # torch takes neither read-only memory (without a warning) nor negative strides.
+def as_tensor(image: np.ndarray) -> Tensor:
+    """Return an array as a tensor on the same memory where that can be, else a copy.
+
+    torch takes neither read-only memory (without a warning) nor negative strides.
+    """
     return torch.from_numpy(np.require(image, requirements=("C", "W")))
 
 

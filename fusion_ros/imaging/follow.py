@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["LinearMap", "MapFollower"]
+import numpy as np
+
+__all__ = ["LinearMap", "MapFollower", "stretch"]
 
 
 class LinearMap(NamedTuple):
@@ -31,6 +33,28 @@ class LinearMap(NamedTuple):
     def range(self) -> tuple[float, float]:
         """The values that become 0 and 1."""
         return -self.offset / self.gain, (1.0 - self.offset) / self.gain
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the brightness of ``values`` as :func:`stretch` gives it for :attr:`range`."""
+        return stretch(values, *self.range)
+
+
+def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map ``low..high`` to 0..1 and saturate.
+
+    Args:
+        values: Of any numeric type and shape.
+        low: The value that becomes 0.
+        high: The value that becomes 1, above ``low``.
+
+    Returns:
+        float32 in [0, 1] of the same shape, fresh memory in C order; NaN stays NaN.
+    """
+    stretched = np.array(values, np.float32, order="C")
+    # Subtracted before it is scaled: a flat image at ``low`` becomes exactly black, whatever its value.
+    stretched -= np.float32(low)
+    stretched *= np.float32(1.0 / (high - low))
+    return np.clip(stretched, 0.0, 1.0, out=stretched)
 
 
 class MapFollower:

@@ -76,11 +76,7 @@ class RunningRange:
 
     def __call__(self, image: np.ndarray, stamp_ns: int) -> np.ndarray:
         """Return a finite floating-point image as float32 in [0, 1], of the same shape, as fresh memory."""
-        low, high = self._map(float(image.min()), float(image.max()), stamp_ns).range
-        # Subtracted before it is scaled: a flat image becomes exactly black, whatever its value.
-        stretched = np.subtract(image, np.float32(low), dtype=np.float32)
-        stretched *= np.float32(1.0 / (high - low))
-        return np.clip(stretched, 0.0, 1.0, out=stretched)
+        return self._map(float(image.min()), float(image.max()), stamp_ns).apply(image)
 
     def _map(self, low: float, high: float, stamp_ns: int) -> LinearMap:
         """Return the map for an image with these extremes, and let the stream's map follow it."""

@@ -18,7 +18,7 @@ from ..errors import ImageError, SettingsError
 from ..frame import Frame, Unit
 from ..settings import Settings, setting
 from .colour import luma, packed
-from .follow import LinearMap, MapFollower
+from .follow import LinearMap, MapFollower, stretch
 
 __all__ = ["ThermalNormaliser", "ThermalSettings", "single_channel"]
 
@@ -120,7 +120,7 @@ class ThermalNormaliser:
         if self._is_passthrough(frame):
             brightness = _full_range(pixels, frame.unit)
         elif self.settings.mode == "fixed":
-            brightness = _scaled(pixels, self.settings.fixed_low, self.settings.fixed_high)
+            brightness = stretch(pixels, self.settings.fixed_low, self.settings.fixed_high)
         else:
             brightness = self._follow(frame, pixels)
         if self.settings.invert:
@@ -144,8 +144,7 @@ class ThermalNormaliser:
         if frame.unit is not self._unit:
             self._follower.reset()
             self._unit = frame.unit
-        followed = self._follower.follow(LinearMap.from_range(*target_range), frame.stamp_ns)
-        return _scaled(pixels, *followed.range)
+        return self._follower.follow(LinearMap.from_range(*target_range), frame.stamp_ns).apply(pixels)
 
     def _scene_range(self, pixels: np.ndarray, unit: Unit) -> tuple[float, float] | None:
         """Return the range that this frame alone asks for; None if it has no reading."""
@@ -181,14 +180,6 @@ def _readings(pixels: np.ndarray) -> np.ndarray:
 
 def _full_scale(dtype: np.dtype) -> float:
     return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-
-
-def _scaled(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map ``low..high`` to 0..1 and saturate."""
-    brightness = np.array(pixels, np.float32, order="C")
-    brightness -= np.float32(low)
-    brightness *= np.float32(1.0 / (high - low))
-    return np.clip(brightness, 0.0, 1.0, out=brightness)
 
 
 def _full_range(pixels: np.ndarray, unit: Unit) -> np.ndarray:

@@ -6,6 +6,7 @@ value range in which its paper defines it; :class:`fusion_ros.spec.NetworkSpec` 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-class FusionNetwork(nn.Module):
+class FusionNetwork(nn.Module, ABC):
     """Base of all networks.
 
     Args:
@@ -44,9 +45,9 @@ class FusionNetwork(nn.Module):
         super().__init__()
         self.settings = settings if settings is not None else self.Settings()
 
+    @abstractmethod
     def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
         """Return what :attr:`spec` says, of two ``(B, 1, H, W)`` images."""
-        raise NotImplementedError
 
     def feature_maps(self) -> tuple[FeatureMap, ...]:
         """Describe what :meth:`features` gives; empty where it gives nothing."""

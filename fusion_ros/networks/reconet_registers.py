@@ -21,6 +21,7 @@ The U-Net register: four halvings down, four doublings up, each joined with the 
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -93,8 +94,9 @@ class ReCoNetRegister(FusionNetwork):
         # otherwise serve either the sizes that were filled up or those that were not.
         return F.pad(self._velocity(filled), (0, 1, 0, 1))[:, :, :height, :width]
 
+    @abstractmethod
     def _velocity(self, maps: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the velocity ``(B, 2, H, W)`` of ``(B, inputs, H, W)``, both sizes multiples of :attr:`PITCH`."""
 
 
 class ReCoNetMicroRegister(ReCoNetRegister):

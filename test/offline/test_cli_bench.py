@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 
 import pytest
 
@@ -34,9 +36,34 @@ def test_a_run_prints_and_writes_every_method_for_every_size(tmp_path, capsys):
     assert rows[4]["multiply_adds"] == 46_116 * 40 * 24
     assert set(report["classical_ms"]["32x32"]) >= {"average", "laplacian", "pca"}
     assert {"normalise", "fuse", "merge", "all"} <= set(report["stages_ms"]["40x24"])
+    assert "profiles" not in report  # as nothing was asked for
     printed = capsys.readouterr().out
+    assert re.search(r"^matrix product: [1-9]\d* GFLOP/s on 1 cores$", printed, re.MULTILINE)
     for text in ("processor:", "torch 2", "ratio", "40x24", "32x32", "lrrnet", "peak MB", "laplacian"):
         assert text in printed
+
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="needs OpenVINO (make test installs it)"
+)
+
+
+@needs_openvino
+def test_a_profile_says_what_openvinos_time_goes_into(tmp_path, capsys):
+    file = tmp_path / "bench.json"
+    assert main([*QUICK, "--methods", "didfuse", "--profile", "--json", str(file)]) == 0
+    (found,) = json.loads(file.read_text())["profiles"]
+    assert (found["method"], found["size"]) == ("didfuse", "40x24")
+    # What DIDFuse is made of: convolutions, over joined maps; nothing of it takes no time.
+    assert {"Convolution", "Concat"} <= found["operation_ms"].keys()
+    assert all(ms >= 0 for ms in found["operation_ms"].values())
+    printed = capsys.readouterr().out
+    lines = printed.partition("time in OpenVINO by type of operation")[2].splitlines()[3:]
+    rows = [line.split() for line in lines[: lines.index("")]]
+    assert {row[2] for row in rows} >= {"Convolution", "all"}
+    shares = [float(row[-1]) for row in rows]
+    assert shares[-1] == 100
+    assert sum(shares[:-1]) == pytest.approx(100, abs=0.5 * len(rows))
 
 
 def test_memory_and_errors_are_those_of_the_call():

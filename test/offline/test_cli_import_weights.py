@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from fusion_ros.cards import read_card
 from fusion_ros.cli.main import main
-from fusion_ros.weights import find_model, load_network, read_card
+from fusion_ros.weights import find_model, load_network
 
 
 @pytest.fixture

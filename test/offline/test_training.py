@@ -11,11 +11,12 @@ import torch
 import yaml
 
 import training.run_folder
+from fusion_ros.cards import read_card
 from fusion_ros.errors import ImageError, SettingsError, WeightsError
 from fusion_ros.metrics import evaluate
 from fusion_ros.networks import ReCoNetFuser
 from fusion_ros.settings import markdown_table
-from fusion_ros.weights import load_network, load_upstream, read_card, verify
+from fusion_ros.weights import load_network, load_upstream, verify
 from training.__main__ import main
 from training.data.crops import CropSampler
 from training.data.pairs import list_pairs, read_names, split_pairs

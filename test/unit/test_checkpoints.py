@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fusion_ros.checkpoints import adapt, fingerprint, read_checkpoint, upstream_names
+from fusion_ros.checkpoint_files import read_checkpoint
+from fusion_ros.checkpoints import adapt, fingerprint, upstream_names
 from fusion_ros.errors import WeightsError
 from fusion_ros.networks import NETWORKS, build_network
 from fusion_ros.releases import RELEASES

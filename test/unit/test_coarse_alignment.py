@@ -9,6 +9,7 @@ import pytest
 from fusion_ros.alignment import CoarseAligner, CoarseSettings
 from fusion_ros.errors import CalibrationError, SettingsError
 from fusion_ros.frame import Sensor
+from fusion_ros.synthetic import SyntheticWorld
 
 RGB_FROM_THERMAL = np.array([[2.0, 0.04, 30.0], [-0.03, 2.05, 20.0], [1e-5, 2e-5, 1.0]])
 THERMAL_SIZE, RGB_SIZE = (60, 80), (160, 220)
@@ -173,3 +174,13 @@ def test_a_homography_that_cannot_be_right_is_refused_as_soon_as_the_sizes_are_k
 def test_settings_that_make_no_sense_are_refused(values, message):
     with pytest.raises(SettingsError, match=message):
         CoarseSettings(**values)
+
+
+@pytest.mark.parametrize("distance_m", [5.0, 12.0])
+def test_the_settings_for_a_rig_put_a_thing_at_their_distance_where_the_rgb_camera_sees_it(distance_m):
+    rig = SyntheticWorld().rig
+    point = np.array([[0.1 * distance_m, 0.05 * distance_m, distance_m]])  # in the thermal camera's frame
+    seen_by_rgb = rig.rgb.project(point @ rig.rgb_from_thermal[:3, :3].T + rig.rgb_from_thermal[:3, 3])[0]
+    thermal = blob(rig.thermal.size, rig.thermal.project(point)[0], 5)
+    aligned = CoarseAligner(CoarseSettings.for_rig(rig, distance_m))(thermal, rig.rgb.size)
+    np.testing.assert_allclose(spot(aligned.pixels), seen_by_rgb, atol=0.1)

@@ -335,3 +335,16 @@ def test_the_processs_own_thread_count_survives_an_engine(fuser):
     before = torch.get_num_threads()
     open_engine(fuser, EngineSettings(name="torch", device="cpu", threads=before + 1))(*_images(16, 16))
     assert torch.get_num_threads() == before
+
+
+@needs_openvino
+def test_operations_are_timed_only_where_that_was_asked_for(fuser):
+    from fusion_ros.engines.openvino_engine import OpenVINOEngine
+
+    settings = EngineSettings(name="openvino", device="cpu", threads=1)
+    images = _images(24, 32)
+    timed, plain = OpenVINOEngine(fuser, settings, profile=True), OpenVINOEngine(fuser, settings)
+    np.testing.assert_allclose(timed(*images), plain(*images), atol=1e-6)
+    assert timed.operation_ms(24, 32)["Convolution"] > 0
+    with pytest.raises(EngineError, match="opened with profile=True"):
+        plain.operation_ms(24, 32)

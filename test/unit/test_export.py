@@ -100,7 +100,7 @@ def test_every_network_saved_as_an_exported_program_equals_pytorch(name, tmp_pat
     # Of one size: PyTorch takes long to load open ones. One network with open sizes follows below.
     network = _network(name)
     path = tmp_path / "network.pt2"
-    export_program(network, path, dynamic=False, size=(37, 53))
+    export_program(network, path, size=(37, 53))
     images = _images(network, (37, 53))
     with torch.no_grad():
         _assert_same(torch.export.load(path).module()(*images).numpy(), network(*images).numpy())
@@ -150,7 +150,7 @@ def test_both_files_carry_what_the_user_has_to_know(fuser, onnx_file, tmp_path):
 
 def test_a_fixed_size_is_fixed_and_equals_pytorch(fuser, tmp_path):
     path = tmp_path / "fuser.onnx"
-    export_onnx(fuser, path, dynamic=False, size=(33, 47))
+    export_onnx(fuser, path, size=(33, 47))
     session = onnxruntime.InferenceSession(path)
     assert [item.shape for item in session.get_inputs()] == [[1, 1, 33, 47]] * 2
     images = _images(fuser, (33, 47))

@@ -12,15 +12,16 @@ import pytest
 
 # Part of the package -> the parts that it may import, beside itself.
 CORE_0 = {"errors", "frame", "settings", "spec"}
-LAYER_1 = {"imaging", "geometry", "timing", "networks", "metrics", "synthetic", "classical", "releases"}
-LAYER_2 = {"weights", "checkpoints", "engines", "alignment", "features", "tracking"}
+LAYER_1 = {"imaging", "geometry", "timing", "networks", "metrics", "synthetic", "classical", "releases", "cards"}
+LAYER_2 = {"weights", "checkpoints", "checkpoint_files", "engines", "alignment", "features", "tracking"}
 LAYER_3 = {"pipeline", "evaluation"}
 ALLOWED = {
     **dict.fromkeys(CORE_0, CORE_0),
     **dict.fromkeys(LAYER_1, CORE_0),
     "synthetic": CORE_0 | {"geometry", "imaging"},
     **dict.fromkeys(LAYER_2, CORE_0 | LAYER_1),
-    "weights": CORE_0 | LAYER_1 | {"checkpoints"},
+    "checkpoints": CORE_0 | LAYER_1 | {"checkpoint_files"},
+    "weights": CORE_0 | LAYER_1 | {"checkpoint_files", "checkpoints"},
     **dict.fromkeys(LAYER_3, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3),
     **dict.fromkeys({"bags", "cli"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"bags", "cli"}),
     **dict.fromkeys({"ros", "nodes"}, CORE_0 | LAYER_1 | LAYER_2 | LAYER_3 | {"ros", "nodes"}),

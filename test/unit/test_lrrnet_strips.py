@@ -15,20 +15,12 @@ from fusion_ros.networks.deployed import deployed
 from fusion_ros.networks.lrrnet_strips import LRRNetStrips
 from fusion_ros.weights import load_upstream
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 6
 MOST_STRIPS = 32
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs OpenVINO (make test installs it)"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Threads that wait for each other take longer over small images than one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _network(seed=3, **settings):

@@ -101,6 +101,66 @@ def test_a_homography_means_full_size_pixels_whatever_the_output_scale():
         assert abs(columns[0] - 16 * scale) <= 1
 
 
+TILTED = np.array([[1.1, 0.05, 9.0], [-0.04, 1.05, -6.0], [1e-4, 2e-4, 1.0]])
+"""Takes the pixels of a thermal image of 48 x 40 (w x h) to those of the RGB image."""
+
+
+@pytest.mark.parametrize("reference", ["rgb", "thermal"])
+def test_the_sources_are_both_images_on_the_output_grid_with_nothing_filled_in(reference):
+    counts = cv2.GaussianBlur(RNG.integers(7000, 9000, (40, 48), np.uint16), (0, 0), 3)
+    fixed = {"thermal__mode": "fixed", "thermal__fixed_low": 7500.0, "thermal__fixed_high": 8500.0}
+    pipeline = _pipeline(
+        reference=reference, alignment__mode="homography", alignment__homography=TILTED.ravel().tolist(), **fixed
+    )
+    infrared, rgb = pipeline(
+        FramePair(RGB, Frame(counts, 104, encoding="mono16", unit=Unit.COUNTS)), with_sources=True
+    ).sources
+    grey = np.clip((counts - 7500.0) / 1000.0, 0, 1) * 255
+    size = rgb.shape[1::-1]
+    if reference == "rgb":
+        np.testing.assert_array_equal(rgb, RGB.pixels)
+        moved, expected, homography = infrared, grey, TILTED
+    else:
+        np.testing.assert_allclose(infrared, grey, atol=0.51)
+        moved, expected, homography = rgb, RGB.pixels, np.linalg.inv(TILTED)
+    seen = cv2.warpPerspective(np.ones(expected.shape[:2], np.uint8), homography, size)
+    expected = cv2.warpPerspective(expected.astype(np.float32), homography, size)
+    inside, blind = cv2.erode(seen, np.ones((3, 3))) == 1, cv2.dilate(seen, np.ones((5, 5))) == 0
+    assert min(inside.mean(), blind.mean()) > 0.02
+    assert np.abs(moved - expected)[inside].max() < 1.5
+    assert not moved[blind].any()
+    assert infrared.dtype == rgb.dtype == np.uint8
+
+
+def test_a_grey_camera_is_a_grey_source_and_the_output_scale_holds_for_both():
+    grey = Frame(RGB.pixels[..., 0], 100)
+    infrared, rgb = _pipeline(output__scale=0.5)(FramePair(grey, THERMAL), with_sources=True).sources
+    assert infrared.shape == rgb.shape == (24, 32)
+    np.testing.assert_array_equal(infrared, THERMAL.pixels)
+    np.testing.assert_allclose(rgb, RGB.pixels[..., 0].reshape(24, 2, 32, 2).mean((1, 3)), atol=0.51)
+
+
+def test_asking_for_the_sources_changes_no_image_of_the_stream_and_needs_no_network():
+    frames = [
+        Frame((THERMAL.pixels.astype(np.uint16) * gain) + 7000, gain * 30_000_000, "t", "mono16", Unit.COUNTS)
+        for gain in (3, 9, 27)
+    ]
+    plain, asked = _pipeline("infrared"), _pipeline("infrared")
+    for frame in frames:
+        pair = FramePair(RGB, frame)
+        result = asked(pair, with_sources=True)
+        np.testing.assert_array_equal(result.image, plain(pair).image)
+    assert plain(pair).sources is None
+    alone = _pipeline()
+    assert alone(pair, with_image=False, with_sources=True).sources[0].shape == (48, 64)
+    assert not alone.engine.calls
+
+
+@pytest.mark.parametrize("pair", [FramePair(RGB, None), FramePair(None, THERMAL)])
+def test_a_lone_frame_has_no_sources(pair):
+    assert _pipeline()(pair, with_sources=True).sources is None
+
+
 def test_nothing_is_computed_that_is_not_wanted():
     pipeline = _pipeline()
     result = pipeline(FramePair(RGB, THERMAL), with_image=False)

@@ -11,10 +11,10 @@ import yaml
 from safetensors.torch import save_file
 
 from fusion_ros import weights
+from fusion_ros.cards import ModelCard, read_card
 from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 from fusion_ros.weights import (
-    ModelCard,
     file_sha256,
     find_model,
     install_model,
@@ -22,7 +22,6 @@ from fusion_ros.weights import (
     load_upstream,
     model_folders,
     model_names,
-    read_card,
     share_folders,
     user_models,
     verify,
