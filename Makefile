@@ -23,13 +23,15 @@ lint: ## Style and import checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: ## Frames per second of each engine against the plain network, in one run
-	@$(PYTHON) tools/bootstrap.py $(VENV) demo
+bench: ## Each method in each engine against the plain network, and each metric against a plain writing
+	@$(PYTHON) tools/bootstrap.py $(VENV) test
 	@$(RUN) -m fusion_ros.cli bench $(ARGS)
+	@$(RUN) -m tools.metrics_bench
 
-docs: ## Write docs/parameters.md from the settings classes
+docs: ## Write docs/parameters.md from the settings classes, and the table of metrics
 	@$(PYTHON) tools/bootstrap.py $(VENV) demo
 	@$(RUN) -m tools.parameter_docs
+	@$(RUN) -m tools.metric_docs
 
 clean: ## Remove the environment and everything that was generated
 	rm -rf $(VENV) build install log out .pytest_cache .ruff_cache

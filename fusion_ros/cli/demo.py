@@ -229,10 +229,14 @@ def _mean_metrics(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str
     }
 
 
+def _title(key: str) -> str:
+    return key.partition(":")[0]  # each in its default variant
+
+
 def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
     if not metrics:
         return
     names = list(metrics["fused"])
-    print(f"\n  {'metric (mean of frames)':<24}" + "".join(f"{name:>10}" for name in names))
+    print(f"\n  {'metric (mean of frames)':<24}" + "".join(f"{_title(name):>10}" for name in names))
     for image, values in metrics.items():
         print(f"  {image:<24}" + "".join(f"{values[name]:>10.3f}" for name in names))

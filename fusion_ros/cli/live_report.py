@@ -18,12 +18,13 @@ from ..errors import BagError
 from ..frame import Frame, Sensor
 from ..geometry.warp import resize
 from ..imaging import ThermalNormaliser, luma, to_uint8
-from ..metrics import evaluate
+from ..metrics import evaluate, select_columns
 from . import pictures
 
 __all__ = ["LiveReport", "Triple", "contact_sheet", "read_report", "read_triples"]
 
 FUSED_TOPIC = "/fused/image"
+_COLUMNS = select_columns("EN,SD,CC,SSIM,Qabf")
 DIAGNOSTICS_TOPIC = "/diagnostics"
 # Frames that are in no pair without having been dropped.
 _NOT_DROPPED = {"pending": "still waiting at the end", "forwarded alone": "shown alone"}
@@ -185,9 +186,8 @@ class Triple:
         """Return the metrics of the fused image, and for comparison of each source taken as the result."""
         visible, fused = (to_uint8(luma(image)) for image in (self.rgb, self.fused))
         return {
-            "fused": evaluate(self.thermal, visible, fused),
-            "thermal": evaluate(self.thermal, visible, self.thermal),
-            "rgb": evaluate(self.thermal, visible, visible),
+            name: evaluate(self.thermal, visible, result, _COLUMNS)
+            for name, result in (("fused", fused), ("thermal", self.thermal), ("rgb", visible))
         }
 
 

@@ -26,7 +26,7 @@ def check_grey(image: np.ndarray, name: str = "image") -> None:
 
 
 def check_same_size(infrared: np.ndarray, visible: np.ndarray, fused: np.ndarray) -> None:
-    """Refuse three images that are not all uint8, grey and of equal size.
+    """Refuse three images that are not all uint8, grey, of equal size, and at least 2 x 2 pixels.
 
     Raises:
         ImageError: Says which image is wrong.
@@ -37,4 +37,8 @@ def check_same_size(infrared: np.ndarray, visible: np.ndarray, fused: np.ndarray
         raise ImageError(
             f"expected three images of equal size, got infrared {infrared.shape}, visible {visible.shape}, "
             f"fused {fused.shape}; metrics never resize, bring them onto one grid first"
+        )
+    if min(fused.shape) < 2:
+        raise ImageError(
+            f"expected images of at least 2 x 2 pixels, got shape {fused.shape}; a line has no gradient to measure"
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_ros.errors import SettingsError
-from fusion_ros.metrics import evaluate
+from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
 from fusion_ros.settings import Settings, setting
 
@@ -26,6 +26,9 @@ from ..data.pairs import Pair, Split
 from ..losses.reconet import FusionLoss, fusion_loss
 
 __all__ = ["ReCoNetFuserRecipe", "ReCoNetFuserTraining", "describe", "fuse_luma"]
+
+COLUMNS = select_columns("EN,SD,CC")
+"""The paper's metrics, which each validation is judged by."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class ReCoNetFuserTraining:
         infrared, visible = pair.read()
         x, y = (as_tensor(image).to(self.settings.device) for image in (infrared, visible))
         fused = self.network(x, y)
-        return {"loss": float(self._loss(fused, x, y).total)} | evaluate(infrared, visible, _to_luma(fused))
+        metrics = evaluate(infrared, visible, _to_luma(fused), COLUMNS)
+        return {"loss": float(self._loss(fused, x, y).total)} | metrics
 
     def _loss(self, fused: Tensor, infrared: Tensor, visible: Tensor, *, plain: bool = False) -> FusionLoss:
         return fusion_loss(
