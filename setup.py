@@ -25,7 +25,7 @@ setup(
     python_requires=">=3.10",
     # training/ and test/ stay in the checkout: as top-level names they would clash with other packages.
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.engines": ["*.yaml"]},
+    package_data={f"{NAME}.engines": ["*.yaml"], f"{NAME}.evaluation": ["*.css", "*.j2", "*.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),

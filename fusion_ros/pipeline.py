@@ -15,8 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,21 +25,22 @@ from .engines import Engine, EngineSettings, open_engine
 from .engines.classical_engine import ClassicalEngine
 from .errors import SettingsError
 from .frame import Frame, FramePair, Sensor
+from .fusion_result import FusionResult, Mode, Sources
 from .geometry.warp import resize
 from .imaging import MethodRanges, RangeSettings, ThermalNormaliser, ThermalSettings, luma, merge, split, to_uint8
 from .settings import Settings, parse_assignments, setting
 from .spec import Gives
 from .weights import load_network
 
-__all__ = ["FusionPipeline", "FusionResult", "FusionSettings", "Mode", "OutputSettings", "open_pipeline"]
-
-
-class Mode(str, Enum):
-    """What a result is made of."""
-
-    FUSED = "fused"
-    RGB_ONLY = "rgb_only"
-    THERMAL_ONLY = "thermal_only"
+__all__ = [
+    "FusionPipeline",
+    "FusionResult",
+    "FusionSettings",
+    "Mode",
+    "OutputSettings",
+    "Sources",
+    "open_pipeline",
+]
 
 
 @dataclass(frozen=True)
@@ -78,38 +78,6 @@ class FusionSettings(Settings):
     thermal: ThermalSettings = setting(ThermalSettings(), "How thermal values become [0, 1].")
     alignment: CoarseSettings = setting(CoarseSettings(), "How the moving image reaches the reference grid.")
     output: OutputSettings = setting(OutputSettings(), "What the fused image looks like.")
-
-
-@dataclass(frozen=True, eq=False)
-class FusionResult:
-    """One output image with its provenance.
-
-    Attributes:
-        image: uint8, ``(H, W, 3)`` RGB, or ``(H, W)`` where there is no colour to keep; None unless asked for.
-        size: ``(H, W)`` of the output grid.
-        reference: The frame whose grid, stamp and frame id the output carries.
-        offset_ns: Thermal time minus RGB time inside the pair.
-        aligned_thermal: The thermal pixels on the output grid, counts untouched; None unless asked for.
-        sources: ``(infrared, rgb)``: the two images that were fused, uint8 on the output grid: infrared
-            ``(H, W)``, normalised; rgb ``(H, W, 3)``, or ``(H, W)`` from a grey camera. Where the moving camera
-            sees nothing, its image is 0: they are as before that area is filled for the network. They may share
-            memory with the frames. None unless asked for, and where ``mode`` is not ``FUSED``.
-        stage_ms: Milliseconds spent in each stage, in order.
-    """
-
-    image: np.ndarray | None
-    size: tuple[int, int]
-    mode: Mode
-    reference: Frame
-    offset_ns: int = 0
-    aligned_thermal: np.ndarray | None = None
-    sources: tuple[np.ndarray, np.ndarray] | None = None
-    stage_ms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def encoding(self) -> str:
-        """The ``image_encodings`` name that the image is published with."""
-        return "bgr8" if self.image is not None and self.image.ndim == 3 else "mono8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +184,7 @@ class FusionPipeline:
             if with_image:
                 image = self._fused_image(placed, reference.stamp_ns, stages)
             if with_sources:
-                sources = to_uint8(placed.thermal), _shown(placed.rgb)
+                sources = Sources(to_uint8(placed.thermal), _shown(placed.rgb), placed.valid)
         elif with_image:
             image = self._single_image(pair, stages)
         if with_aligned_thermal and pair.thermal is not None:

@@ -15,8 +15,7 @@ import datetime
 import io
 import os
 import platform
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from fusion_ros.errors import FusionError, SettingsError
+from fusion_ros.provenance import checkout_commit, processor
 
 __all__ = ["RunFolder", "TrainingError", "describe_environment", "write_atomically"]
 
@@ -130,48 +130,15 @@ def describe_environment() -> dict[str, Any]:
     """Return commit, versions and hardware of this run; nothing that names the machine or its owner."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
-        "commit": _commit(),
+        "commit": checkout_commit("training", "fusion_ros"),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {"torch": str(torch.__version__), "numpy": np.__version__, "opencv": cv2.__version__},
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": device,
     }
-
-
-def _commit() -> str:
-    """Commit of this checkout, with ``-dirty`` where code differs from it or is not in it at all."""
-    root = Path(__file__).resolve().parents[1]
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    def from_git() -> str:
-        # Not `git describe --dirty`, which overlooks files that were never added.
-        changed = git("status", "--porcelain", "--", "training", "fusion_ros")
-        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
-
-    return _read_or_unknown(from_git)
-
-
-def _processor() -> str:
-    def from_linux() -> str:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-
-    name = _read_or_unknown(from_linux)
-    return platform.machine() if name == "unknown" else f"{name} ({platform.machine()})"
-
-
-def _read_or_unknown(read: Callable[[], str]) -> str:
-    try:
-        return read().strip() or "unknown"
-    except (OSError, subprocess.CalledProcessError):  # no git, no checkout, not Linux
-        return "unknown"
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

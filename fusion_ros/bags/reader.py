@@ -145,14 +145,12 @@ class BagReader:
         """Return a topic's description.
 
         Raises:
-            BagError: The bag has no such topic (the nearest is named), or its type is not in ``types``.
+            BagError: The bag has no such topic (those that it has are named), or its type is not in ``types``.
         """
         types = (types,) if isinstance(types, str) else tuple(types)
         info = self.topics.get(topic)
         if info is None:
-            candidates = [name for name, other in self.topics.items() if other.type in types] or self.topics
-            hint = nearest_name(topic, candidates) if self.topics else "it has no topics at all"
-            raise BagError(f"{self._name()} has no topic {topic!r}; {hint}")
+            raise BagError(f"{self._name()} has no topic {topic!r}; {self._hint(topic, types)}")
         if info.type not in types:
             raise BagError(f"{topic}: expected a topic of type {' or '.join(types)}, got {info.type}")
         return info
@@ -221,6 +219,14 @@ class BagReader:
 
     def _filled(self) -> list[Source]:
         return [source for source in self._sources if source.message_count]
+
+    def _hint(self, topic: str, types: tuple[str, ...]) -> str:
+        """Name the topics of the types wanted, or all where there is none, with the nearest first."""
+        candidates = [name for name, other in self.topics.items() if other.type in types] or list(self.topics)
+        if not candidates:
+            return "it has no topics at all"
+        hint, listed = nearest_name(topic, candidates), ", ".join(candidates)
+        return f"{hint} It has {listed}" if hint.endswith("?") else f"it has {listed}"
 
     def _name(self) -> str:
         return ", ".join(map(str, self.paths))

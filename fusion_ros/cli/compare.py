@@ -1,4 +1,4 @@
-"""``fusion-ros compare``: several methods on the same pairs, as one picture and one table."""
+"""``fusion-ros compare``: several methods on the same pairs, as one picture; or two evaluations, in numbers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from tqdm import tqdm
 from ..alignment import CoarseSettings
 from ..classical import CLASSICAL
 from ..errors import FusionError, WeightsError, shortened
+from ..evaluation.comparison import compare_evaluations
+from ..evaluation.results import Evaluation
 from ..frame import Frame, FramePair, Sensor, Unit
 from ..imaging import luma, to_uint8
-from ..metrics import METRICS, evaluate
+from ..metrics import Column, evaluate, select_columns
 from ..pipeline import FusionResult, FusionSettings, Mode, open_pipeline
 from ..spec import Gives
 from ..synthetic import SyntheticWorld, WorldSettings
@@ -33,21 +35,39 @@ HELP = """\
 Fuse the same pairs with several methods, write all of it as one picture, a row a method and a column a
 pair, and print each method's metrics and time. The pairs are yours (--rgb and --thermal: images or
 folders paired by name), or frames of the synthetic street by day, by night and in smoke. Each pair
-stands alone: nothing is carried from one to the next."""
+stands alone: nothing is carried from one to the next.
+
+With two results of 'fusion-ros evaluate' instead: what changed from the first to the second, metric by metric,
+over the frames that both have, and whether that could be chance."""
 
 EXAMPLES = """\
 fusion-ros compare --out methods.jpg
 fusion-ros compare --rgb drive/rgb --thermal drive/thermal --limit 4 --out mine.jpg
-fusion-ros compare --models average,reconet,lrrnet_authors --rgb rgb.png --thermal thermal.png --out few.png"""
+fusion-ros compare --models average,reconet,lrrnet_authors --rgb rgb.png --thermal thermal.png --out few.png
+fusion-ros compare before/results.json after/results.json
+fusion-ros compare before after --confidence 0.99 --out changes.md"""
 
 _CONDITIONS = ("day", "night", "smoke")
 _TIME_S = 2.0
 _RATE_HZ = 25.0
+_METRICS = "EN,SD,CC,SCD,SSIM,VIF,Qabf"
+_OF_PICTURES = ("rgb", "thermal", "models")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="picture to write (.jpg or .png)")
+    parser.add_argument(
+        "results", nargs="*", metavar="RESULTS", help="two evaluations: results.json, or the folder that holds it"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="picture to write (.jpg or .png); of two evaluations, a .md file"
+    )
+    parser.add_argument(
+        "--confidence", type=float, default=0.95, metavar="P", help="of two evaluations' intervals (default: 0.95)"
+    )
+    parser.add_argument(
+        "--metrics", default=_METRICS, metavar="NAME,...", help=f"of the picture's table (default: {_METRICS})"
+    )
     parser.add_argument(
         "--models", metavar="NAME,...", help="models and classical methods (default: all that are installed)"
     )
@@ -65,7 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Fuse, write, report."""
+    """Fuse, write, report; or compare two evaluations."""
+    if args.results:
+        return _compare_evaluations(args)
+    if args.out is None:
+        raise FusionError("--out: expected the picture to write (.jpg or .png), or two evaluations to compare")
+    columns = select_columns(args.metrics)
     for single in {"model", "network"} & set(vars(args)):
         raise FusionError(f"--{single} is for one method; name the methods to compare with --models")
     if args.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
@@ -85,15 +110,43 @@ def main(args: argparse.Namespace) -> int:
     for model in tqdm(models, unit="method", disable=None, leave=False):
         results = _fused(pairs, replace(settings, model=model))
         pictures.append([result.image for result in results])
-        rows.append((model, *_figures(results)))
-    thermal, rgb = zip(*(result.sources for result in results), strict=True)  # the same for every method
+        rows.append((model, *_figures(results, columns)))
+    thermal, rgb = zip(*(result.sources[:2] for result in results), strict=True)  # the same for every method
     height, width = rgb[0].shape[:2]
     tile = round(args.width * height / width), args.width
-    print(table(("method", *(spec.name for spec in METRICS), "fuse ms"), rows))
+    print(table(("method", *map(_title, columns), "fuse ms"), rows))
     labels = ["RGB", "thermal", *map(_short, models)]
     write_image(args.out, contact_sheet([rgb, thermal, *pictures], labels=labels, tile=tile))
     print(f"wrote {args.out}: {len(pairs)} pairs, {len(models)} methods")
     return 0
+
+
+def _compare_evaluations(args: argparse.Namespace) -> int:
+    """Print, and write where asked, what changed from one evaluation to another."""
+    given = [f"--{name}" for name in _OF_PICTURES if getattr(args, name) is not None]
+    if given:
+        raise FusionError(f"{given[0]} belongs to pictures of methods; two evaluations hold their own frames")
+    if len(args.results) != 2:
+        raise FusionError(f"expected two evaluations to compare, got {len(args.results)}")
+    if args.out is not None:
+        if args.out.suffix.lower() != ".md":
+            raise FusionError(f"--out: expected a .md file for two evaluations, got {str(args.out)!r}")
+        refuse_existing(args.out, args.out.exists(), args.overwrite)
+    first, second = (Evaluation.read(_results_file(Path(text))) for text in args.results)
+    comparison = compare_evaluations(first, second, confidence=args.confidence)
+    print(comparison.to_text())
+    if args.out is not None:
+        args.out.write_text(comparison.to_markdown(), encoding="utf-8")
+        print(f"wrote {args.out}")
+    return 0
+
+
+def _results_file(path: Path) -> Path:
+    return path / "results.json" if path.is_dir() else path
+
+
+def _title(column: Column) -> str:
+    return column.metric.name if column.variant is column.metric.default else column.key
 
 
 def _models(given: str | None) -> list[str]:
@@ -158,12 +211,12 @@ def _fused(pairs: Sequence[FramePair], settings: FusionSettings) -> list[FusionR
     return results
 
 
-def _figures(results: Sequence[FusionResult]) -> Iterator[str]:
+def _figures(results: Sequence[FusionResult], columns: Sequence[Column]) -> Iterator[str]:
     """Yield the mean of each metric over the pairs, of the luma, and the mean time of the network."""
     scores = []
     for result in results:
-        thermal, rgb = result.sources
-        scores.append(evaluate(thermal, to_uint8(luma(rgb)), to_uint8(luma(result.image))))
-    for spec in METRICS:
-        yield f"{fmean(score[spec.name] for score in scores):.4f}"
+        thermal, rgb, _ = result.sources
+        scores.append(evaluate(thermal, to_uint8(luma(rgb)), to_uint8(luma(result.image)), columns))
+    for column in columns:
+        yield f"{fmean(score[column.key] for score in scores):.4f}"
     yield f"{fmean(r.stage_ms['fuse'] for r in results if r.mode is Mode.FUSED):.1f}"

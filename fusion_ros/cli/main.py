@@ -26,7 +26,9 @@ __all__ = ["VERBS", "main", "verb_parser"]
 
 VERBS = {
     "fuse": "fuse two images, two folders of images or two videos",
-    "compare": "fuse the same pairs with several methods, as one picture and one table",
+    "compare": "several methods on the same pairs as one picture, or two evaluations in numbers",
+    "evaluate": "measure methods on folders, videos and bags: numbers, plots, a report",
+    "metrics": "list the metrics with their variants",
     "synth": "render a synthetic rig's recording with exact ground truth",
     "bag": "make a bag from pictures, or say what is in one",
     "models": "list, show and verify the models that are installed",

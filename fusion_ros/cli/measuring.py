@@ -7,12 +7,9 @@ import ctypes
 import datetime
 import gc
 import os
-import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,6 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..engines.base import available_cores
+from ..provenance import package_versions, processor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,10 +158,10 @@ def environment(threads: int) -> dict[str, str]:
     """Return what a reader needs to judge the figures."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     gflops = matrix_product_gflops(threads)
-    found = [f"{name} {number}" for name in _PACKAGES if (number := _version(name))]
+    found = [f"{name} {number}" for name, number in package_versions(_PACKAGES).items()]
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": f"{_processor()}, {available_cores()} cores, {threads} threads used",
+        "processor": f"{processor()}, {available_cores()} cores, {threads} threads used",
         "matrix product": f"{gflops:.0f} GFLOP/s on {min(threads, available_cores())} cores",
         "load before": f"{load:.1f} (above 0.5, something else runs; trust the ratios, not the times)",
         "versions": ", ".join([f"fusion_ros {__version__}", *found]),
@@ -188,16 +186,3 @@ def matrix_product_gflops(threads: int) -> float:
         best = min(best, time.perf_counter() - start)
     torch.set_num_threads(before)
     return 2 * _MATRIX_SIDE**3 / best / 1e9
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(), re.MULTILINE) if facts.is_file() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

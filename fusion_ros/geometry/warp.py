@@ -20,6 +20,7 @@ __all__ = [
     "area_scale",
     "as_homography",
     "homography_maps",
+    "inner_rectangle",
     "remap",
     "resize",
     "resize_homography",
@@ -160,6 +161,40 @@ def valid_mask(source_x: np.ndarray, source_y: np.ndarray, source_size: Size) ->
     height, width = source_size
     inside_x = (source_x >= -0.5) & (source_x <= width - 0.5)
     return inside_x & (source_y >= -0.5) & (source_y <= height - 0.5)
+
+
+def inner_rectangle(valid: np.ndarray) -> tuple[slice, slice]:
+    """Return a large axis-aligned rectangle in which everything is valid, as slices of rows and of columns.
+
+    From the bounds of what is valid, the side with the largest invalid share is taken off until none is left. For
+    the overlap of two cameras, which is convex, that comes within a few lines of the largest rectangle; both
+    slices are empty where nothing is valid.
+
+    Args:
+        valid: ``(H, W)`` bool.
+    """
+    sums = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)  # of valid pixels above and to the left
+    sums[1:, 1:] = valid.cumsum(axis=0).cumsum(axis=1)
+    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
+    if rows.size == 0:
+        return slice(0, 0), slice(0, 0)
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+    def invalid(first: int, end: int, begin: int, stop: int) -> float:
+        inside = sums[end, stop] - sums[first, stop] - sums[end, begin] + sums[first, begin]
+        return 1.0 - inside / ((end - first) * (stop - begin))
+
+    while invalid(top, bottom, left, right) > 0.0:
+        sides = (
+            invalid(top, top + 1, left, right),
+            invalid(bottom - 1, bottom, left, right),
+            invalid(top, bottom, left, left + 1),
+            invalid(top, bottom, right - 1, right),
+        )
+        worst = int(np.argmax(sides))
+        top, bottom = top + (worst == 0), bottom - (worst == 1)
+        left, right = left + (worst == 2), right - (worst == 3)
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 def remap(image: np.ndarray, maps: WarpMaps, border_value: float = 0.0) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -116,3 +118,51 @@ def test_a_sheet_keeps_the_shape_of_its_images():
     assert sheet.shape == (24, 24, 3)
     column = sheet[2:22, 12, 0]
     assert (column == 200).sum() == 5  # 20 px wide, a quarter as high
+
+
+@pytest.fixture
+def evaluations(folders):
+    """The same pairs evaluated with the average and with the maximum."""
+    for number in range(8):
+        for kind in ("rgb", "thermal"):
+            cv2.imwrite(str(folders / kind / f"{number}.png"), RNG.integers(0, 256, (30, 40), np.uint8))
+    for pipeline in ("average", "maximum"):
+        options = ["--rgb", folders / "rgb", "--thermal", folders / "thermal", "--method", pipeline]
+        words = ["evaluate", *options, "--metrics", "EN,SD,AG", "--out", folders / pipeline, "--thumbnail", "0"]
+        assert main([*map(str, words)]) == 0
+    return folders
+
+
+def test_two_evaluations_are_compared_metric_by_metric(evaluations, capsys):
+    files = [str(evaluations / "average" / "results.json"), str(evaluations / "maximum")]
+    assert main(["compare", *files, "--out", str(evaluations / "changes.md")]) == 0
+    printed = capsys.readouterr().out
+    means = {
+        name: {
+            mean["method"]: mean for mean in json.loads((evaluations / name / "results.json").read_text())["means"]
+        }
+        for name in ("average", "maximum")
+    }
+    change = means["maximum"]["maximum"]["SD:population_255"] - means["average"]["average"]["SD:population_255"]
+    assert "average -> maximum" in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("SD"))
+    assert float(row[4]) == pytest.approx(change, abs=0.01)
+    assert "| " in (evaluations / "changes.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["{}/average"], "expected two evaluations to compare, got 1"),
+        (["{}/average", "{}/nowhere.json"], "nowhere.json: cannot be read"),
+        (["{}/average", "{}/rgb/0.png"], "0.png"),
+        (["{}/average", "{}/maximum", "--models", "pca"], "--models belongs to pictures"),
+        (["{}/average", "{}/maximum", "--out", "x.jpg"], "expected a .md file"),
+        (["{}/average", "{}/maximum", "--confidence", "95"], "confidence"),
+        ([], "--out: expected the picture"),
+    ],
+)
+def test_what_is_no_pair_of_evaluations_is_said(evaluations, capsys, words, reason):
+    capsys.readouterr()
+    assert main(["compare", *(word.format(evaluations) for word in words)]) == 2
+    assert reason in capsys.readouterr().err

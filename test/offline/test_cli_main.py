@@ -10,7 +10,9 @@ import pytest
 from fusion_ros import __version__
 from fusion_ros.cli.main import VERBS, main, verb_parser
 
-OUR_VERBS = ("bag", "bench", "compare", "export", "fuse", "import-weights", "models", "synth")
+OUR_VERBS = (
+    *("bag", "bench", "compare", "evaluate", "export", "fuse", "import-weights", "metrics", "models", "synth"),
+)
 
 
 def test_the_overview_names_every_verb(capsys):

@@ -112,7 +112,7 @@ def test_the_sources_are_both_images_on_the_output_grid_with_nothing_filled_in(r
     pipeline = _pipeline(
         reference=reference, alignment__mode="homography", alignment__homography=TILTED.ravel().tolist(), **fixed
     )
-    infrared, rgb = pipeline(
+    infrared, rgb, overlap = pipeline(
         FramePair(RGB, Frame(counts, 104, encoding="mono16", unit=Unit.COUNTS)), with_sources=True
     ).sources
     grey = np.clip((counts - 7500.0) / 1000.0, 0, 1) * 255
@@ -130,12 +130,14 @@ def test_the_sources_are_both_images_on_the_output_grid_with_nothing_filled_in(r
     assert np.abs(moved - expected)[inside].max() < 1.5
     assert not moved[blind].any()
     assert infrared.dtype == rgb.dtype == np.uint8
+    assert overlap[inside].all() and not overlap[blind].any()
 
 
 def test_a_grey_camera_is_a_grey_source_and_the_output_scale_holds_for_both():
     grey = Frame(RGB.pixels[..., 0], 100)
-    infrared, rgb = _pipeline(output__scale=0.5)(FramePair(grey, THERMAL), with_sources=True).sources
+    infrared, rgb, overlap = _pipeline(output__scale=0.5)(FramePair(grey, THERMAL), with_sources=True).sources
     assert infrared.shape == rgb.shape == (24, 32)
+    assert overlap is None
     np.testing.assert_array_equal(infrared, THERMAL.pixels)
     np.testing.assert_allclose(rgb, RGB.pixels[..., 0].reshape(24, 2, 32, 2).mean((1, 3)), atol=0.51)
 

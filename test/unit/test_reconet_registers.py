@@ -61,7 +61,7 @@ def images(*shape: int) -> list[torch.Tensor]:
 def assert_equals_the_authors(
     velocity: torch.Tensor, moving: torch.Tensor, reference: dict[str, np.ndarray]
 ) -> None:
-    """Each stage on the authors' own input: what follows magnifies the rounding of another processor's convolutions.
+    """Each stage on the authors' own input: later ones magnify how another processor rounds the convolutions.
 
     The velocity to 1e-5 of its largest value, which reaches 40 pixels once integrated; the rest to 1e-6.
     """

@@ -11,6 +11,7 @@ from fusion_ros.geometry.warp import (
     area_scale,
     as_homography,
     homography_maps,
+    inner_rectangle,
     remap,
     resize,
     resize_homography,
@@ -222,3 +223,31 @@ def test_images_that_do_not_fit_are_refused():
         resize(np.zeros((4, 5, 6), np.uint8), (2, 2))
     with pytest.raises(ImageError, match="flow of shape"):
         warp_by_flow(np.zeros((4, 5), np.uint8), np.zeros((2, 4, 5)))
+
+
+@pytest.mark.parametrize("turn_deg", [0, 3, -10])
+def test_the_inner_rectangle_of_an_overlap_is_valid_and_nearly_the_largest(turn_deg):
+    turn = cv2.getRotationMatrix2D((60, 40), turn_deg, 0.8)
+    valid = cv2.warpAffine(np.ones((80, 120), np.uint8), turn, (120, 80), flags=cv2.INTER_NEAREST) == 1
+    rows, columns = inner_rectangle(valid)
+    assert valid[rows, columns].all()
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    assert area >= 0.9 * _largest_rectangle(valid)
+
+
+def test_the_inner_rectangle_of_everything_is_everything_and_of_nothing_empty():
+    assert inner_rectangle(np.ones((5, 7), bool)) == (slice(0, 5), slice(0, 7))
+    assert inner_rectangle(np.zeros((5, 7), bool)) == (slice(0, 0), slice(0, 0))
+
+
+def _largest_rectangle(valid: np.ndarray) -> int:
+    """Area of the largest rectangle of valid pixels, by trying every pair of rows."""
+    best = 0
+    for top in range(valid.shape[0]):
+        alive = np.ones(valid.shape[1], bool)
+        for bottom in range(top, valid.shape[0]):
+            alive &= valid[bottom]
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], alive.astype(np.int8), [0]])))
+            if edges.size:
+                best = max(best, int((edges[1::2] - edges[::2]).max()) * (bottom - top + 1))
+    return best

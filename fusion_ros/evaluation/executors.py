@@ -1,0 +1,158 @@
+"""Who does the pieces: this process, several processes, or a Dask cluster.
+
+The order in which pieces are finished does not matter, since each is its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
+
+from ..errors import FusionError
+from .work import Piece, PieceResult, do_piece, use_threads
+
+__all__ = ["Cluster", "Executor", "Processes", "Serial"]
+
+_POLL_S = 0.2
+
+
+class Executor(Protocol):
+    """Does pieces of work."""
+
+    def run(
+        self, pieces: Sequence[Piece], on_moments: Callable[[int], None]
+    ) -> Iterator[tuple[Piece, PieceResult]]:
+        """Yield each piece with its result as soon as it is done.
+
+        Args:
+            on_moments: Called with the number of moments that were done since it was last called.
+
+        Raises:
+            FusionError: A method cannot be run at all, or a worker died.
+        """
+
+
+class Serial:
+    """This process, one piece after the other."""
+
+    def run(
+        self, pieces: Sequence[Piece], on_moments: Callable[[int], None]
+    ) -> Iterator[tuple[Piece, PieceResult]]:
+        """See :class:`Executor`."""
+        for piece in pieces:
+            yield piece, do_piece(piece, lambda: on_moments(1))
+
+
+class Processes:
+    """Several processes of this machine.
+
+    Args:
+        number: How many.
+        threads: For each, for OpenCV; the engines' threads are a setting of the methods.
+    """
+
+    def __init__(self, number: int, threads: int = 1) -> None:
+        self._number, self._threads = number, threads
+
+    def run(
+        self, pieces: Sequence[Piece], on_moments: Callable[[int], None]
+    ) -> Iterator[tuple[Piece, PieceResult]]:
+        """See :class:`Executor`."""
+        # Started afresh: a forked process would inherit the locks of running OpenMP and OpenVINO threads.
+        context = multiprocessing.get_context("spawn")
+        counter = context.Value("q", 0)
+        pool = ProcessPoolExecutor(
+            self._number, mp_context=context, initializer=_begin_worker, initargs=(counter, self._threads)
+        )
+        seen = 0
+
+        def report() -> None:
+            nonlocal seen
+            now = counter.value
+            on_moments(now - seen)
+            seen = now
+
+        try:
+            futures = {pool.submit(_do_counted, piece): piece for piece in pieces}
+            waiting = set(futures)
+            while waiting:
+                for future in _done(waiting):
+                    waiting.remove(future)
+                    yield futures[future], future.result()
+                report()
+        except BrokenProcessPool as error:
+            raise FusionError(
+                "a worker process died, most likely for want of memory; what was finished is kept: run the same "
+                "command again with fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Cluster:
+    """A Dask cluster that is there already; its workers must see the same files under the same paths.
+
+    Args:
+        address: Of its scheduler, such as ``tcp://10.0.0.1:8786``.
+
+    Raises:
+        FusionError: Dask is not installed, or nobody answers at the address.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            from dask.distributed import Client
+        except ImportError:
+            raise FusionError(
+                "--cluster needs Dask, which is not installed here; install it with: pip install distributed"
+            ) from None
+        try:
+            self._client: Any = Client(address, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise FusionError(f"--cluster: no Dask scheduler answers at {address!r}: {error}") from error
+
+    def run(
+        self, pieces: Sequence[Piece], on_moments: Callable[[int], None]
+    ) -> Iterator[tuple[Piece, PieceResult]]:
+        """See :class:`Executor`."""
+        from dask.distributed import as_completed as completed
+
+        futures = {self._client.submit(do_piece, piece, pure=False): piece for piece in pieces}
+        try:
+            for future in completed(list(futures)):
+                piece = futures[future]
+                result = future.result()
+                on_moments(piece.recording.count)
+                yield piece, result
+        finally:
+            self._client.cancel(list(futures))
+            self._client.close()
+
+
+_counter: Any = None
+
+
+def _begin_worker(counter: Any, threads: int) -> None:
+    global _counter
+    _counter = counter
+    use_threads(threads)
+
+
+def _do_counted(piece: Piece) -> PieceResult:
+    def count() -> None:
+        with _counter.get_lock():
+            _counter.value += 1
+
+    return do_piece(piece, count)
+
+
+def _done(waiting: set[Any]) -> list[Any]:
+    """Return the futures that are done by now, after waiting a moment for one."""
+    try:
+        next(as_completed(waiting, timeout=_POLL_S))
+    except TimeoutError:
+        return []
+    return [future for future in waiting if future.done()]

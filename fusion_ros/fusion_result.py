@@ -1,0 +1,65 @@
+"""What the fusion of one pair gives: the image, and all that is to be known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from .frame import Frame
+
+__all__ = ["FusionResult", "Mode", "Sources"]
+
+
+class Mode(str, Enum):
+    """What a result is made of."""
+
+    FUSED = "fused"
+    RGB_ONLY = "rgb_only"
+    THERMAL_ONLY = "thermal_only"
+
+
+class Sources(NamedTuple):
+    """The two images that were fused, on the output grid; they may share memory with the frames.
+
+    Attributes:
+        infrared: ``(H, W)`` uint8, normalised.
+        rgb: ``(H, W, 3)`` uint8, or ``(H, W)`` from a grey camera.
+        overlap: ``(H, W)`` bool, False where the moving camera sees nothing: there its image is 0, as before
+            that area is filled for the network. None where it sees everything.
+    """
+
+    infrared: np.ndarray
+    rgb: np.ndarray
+    overlap: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """One output image with its provenance.
+
+    Attributes:
+        image: uint8, ``(H, W, 3)`` RGB, or ``(H, W)`` where there is no colour to keep; None unless asked for.
+        size: ``(H, W)`` of the output grid.
+        reference: The frame whose grid, stamp and frame id the output carries.
+        offset_ns: Thermal time minus RGB time inside the pair.
+        aligned_thermal: The thermal pixels on the output grid, counts untouched; None unless asked for.
+        sources: The two images that were fused; None unless asked for, and where ``mode`` is not ``FUSED``.
+        stage_ms: Milliseconds spent in each stage, in order.
+    """
+
+    image: np.ndarray | None
+    size: tuple[int, int]
+    mode: Mode
+    reference: Frame
+    offset_ns: int = 0
+    aligned_thermal: np.ndarray | None = None
+    sources: Sources | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> str:
+        """The ``image_encodings`` name that the image is published with."""
+        return "bgr8" if self.image is not None and self.image.ndim == 3 else "mono8"
