@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..bags import BagMessage, BagReader, frame_of
-from ..errors import FusionError, ImageError
+from ..errors import BagError, FusionError, ImageError
 from ..evaluation.recording import Moment, files_state, timed
 from ..evaluation.replay import Arrival, PairedReplay
 from ..evaluation.results import SourceFacts
@@ -20,6 +20,7 @@ from ..timing import Pair, PairingSettings
 __all__ = ["BagRecording"]
 
 _NS = 1_000_000_000
+_PATIENCE_NS = 10 * _NS  # how long a pair and its fused image may be apart in the recorder's time
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class BagRecording:
 
     Attributes:
         topics: Topic of the RGB images, of the thermal images.
-        fused: Label to topic of images that were fused when the bag was recorded.
+        fused: Label to topic of images that were fused when the bag was recorded; one at most.
+        reference: Camera whose stamp the fused images carry.
         salvage: Read a damaged bag as far as it goes.
     """
 
@@ -37,6 +39,7 @@ class BagRecording:
     topics: tuple[str, str]
     pairing: PairingSettings
     fused: Mapping[str, str] = field(default_factory=dict)
+    reference: Sensor = Sensor.RGB
     salvage: bool = False
     is_sequence: bool = True
 
@@ -50,11 +53,16 @@ class BagRecording:
             return 0
 
     @property
+    def facts(self) -> SourceFacts:
+        """What is known without reading it."""
+        return SourceFacts(self.name, "bag", self.path, self.is_sequence)
+
+    @property
     def identity(self) -> str:
         """The files with sizes and times of change, the topics, the pairing."""
         path = Path(self.path)
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return f"{self.name}: {files_state(files)} {self.topics} {dict(self.fused)} {self.pairing} {self.salvage}"
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        return f"{files_state(files)} {self}"
 
     def parts(self, size: int) -> list[BagRecording]:
         """Return itself: what it holds is one recording."""
@@ -73,63 +81,81 @@ class _BagReading:
     def __init__(self, recording: BagRecording) -> None:
         self._recording = recording
         self._bag = BagReader(recording.path, salvage=recording.salvage)
-        for topic in (*recording.topics, *recording.fused.values()):
-            self._bag.require(topic)
-        self._waiting: OrderedDict[int, Pair[Arrival]] = (
-            OrderedDict()
-        )  # by the RGB stamp, until the fused image comes
+        try:
+            for topic in (*recording.topics, *recording.fused.values()):
+                self._bag.require(topic)
+        except BagError:
+            self._bag.close()
+            raise
         self._replay = PairedReplay(self._arrivals(), recording.pairing)
-        self._ready: list[tuple[int, BagMessage]] = []
+        self._now_ns = 0
+        self._waiting: deque[Pair[Arrival]] = deque()  # for their fused images
+        self._fused: OrderedDict[int, BagMessage] = OrderedDict()  # by stamp, for their pairs
+        self._newest_fused_ns = 0
+        self._counts = Counter[str]()
 
     def __iter__(self) -> Iterator[Moment]:
         with closing(self._bag):
             for damage in self._bag.damage:
                 yield Moment("", problem=damage)
-            yield from self._fused_moments() if self._recording.fused else map(_moment, self._replay)
+            yield from self._with_fused() if self._recording.fused else map(_moment, self._replay)
 
     def facts(self) -> SourceFacts:
-        own, replay = self._recording, self._replay
-        return SourceFacts(
-            own.name, "bag", own.path, True, replay.received, replay.paired, replay.dropped, replay.offset_ms
-        )
+        replay, dropped, received = self._replay, dict(self._replay.dropped), dict(self._replay.received)
+        for label in self._recording.fused:
+            received[label] = self._counts["fused"]
+            reasons = {
+                "no pair of its stamp": self._counts["fused"] - self._counts["matched"],
+                "none for a pair": replay.paired - self._counts["matched"],
+            }
+            dropped[label] = {reason: number for reason, number in reasons.items() if number}
+        facts = self._recording.facts
+        return replace(facts, received=received, paired=replay.paired, dropped=dropped, offset_ms=replay.offset_ms)
 
     def _arrivals(self) -> Iterator[Arrival]:
         """Yield the images of both cameras; fused ones on the way are kept for their pair."""
         sensors = dict(zip(self._recording.topics, (Sensor.RGB, Sensor.THERMAL), strict=True))
         for message in self._bag.messages([*sensors, *self._recording.fused.values()]):
-            stamp_ns = message.stamp_ns
+            self._now_ns = message.receive_ns
             if message.topic in sensors:
                 decode = partial(frame_of, message)
-                yield Arrival(sensors[message.topic], stamp_ns, message.receive_ns, decode)
-            else:
-                self._ready.append((stamp_ns, message))
-
-    def _fused_moments(self) -> Iterator[Moment]:
-        """Yield a moment for each pair whose fused image is in the bag, in the order of the fused images.
-
-        A fused image carries the RGB frame's stamp, and was recorded after it.
-        """
-        (label,) = self._recording.fused
-        for pair in self._replay:
-            self._waiting[pair.rgb_stamp_ns] = pair
-            yield from self._matched(label)
-        yield from self._matched(label)
-
-    def _matched(self, label: str) -> Iterator[Moment]:
-        still: list[tuple[int, BagMessage]] = []
-        for stamp_ns, message in self._ready:
-            pair = self._waiting.pop(stamp_ns, None)
-            if pair is None:
-                still.append((stamp_ns, message))
+                yield Arrival(sensors[message.topic], message.stamp_ns, message.receive_ns, decode)
                 continue
-            moment = _moment(pair)
-            try:
-                yield replace(moment, fused={label: frame_of(message).pixels})
-            except ImageError as error:
-                yield Moment(moment.name, problem=f"{moment.name}: fused image: {error}")
-            while self._waiting and next(iter(self._waiting)) < stamp_ns:
-                self._waiting.popitem(last=False)  # was never fused: the node had newer ones to do
-        self._ready = still
+            self._counts["fused"] += 1
+            self._newest_fused_ns = message.stamp_ns
+            self._fused[message.stamp_ns] = message
+            while self._now_ns - next(iter(self._fused.values())).receive_ns > _PATIENCE_NS:
+                self._fused.popitem(last=False)
+
+    def _with_fused(self) -> Iterator[Moment]:
+        """Yield every pair, with its fused image where there is one: that with the reference frame's stamp."""
+        for pair in self._replay:
+            self._waiting.append(pair)
+            while self._waiting and self._is_decided(self._waiting[0]):
+                yield self._fused_moment(self._waiting.popleft())
+        while self._waiting:
+            yield self._fused_moment(self._waiting.popleft())
+
+    def _is_decided(self, pair: Pair[Arrival]) -> bool:
+        """Whether a pair's fused image is here, or comes no more: a newer one is here, or time is up."""
+        stamp_ns, received_ns = self._stamp_ns(pair), max(pair.rgb.receive_ns, pair.thermal.receive_ns)
+        is_late = self._now_ns - received_ns > _PATIENCE_NS
+        return stamp_ns in self._fused or self._newest_fused_ns > stamp_ns or is_late
+
+    def _fused_moment(self, pair: Pair[Arrival]) -> Moment:
+        moment = _moment(pair)
+        message = self._fused.pop(self._stamp_ns(pair), None)
+        if message is None:
+            return moment
+        self._counts["matched"] += 1
+        (label,) = self._recording.fused
+        try:
+            return replace(moment, fused={label: frame_of(message).pixels})
+        except ImageError as error:
+            return Moment(moment.name, problem=f"{moment.name}: fused image: {error}")
+
+    def _stamp_ns(self, pair: Pair[Arrival]) -> int:
+        return pair.rgb_stamp_ns if self._recording.reference is Sensor.RGB else pair.thermal_stamp_ns
 
 
 def _moment(pair: Pair[Arrival]) -> Moment:

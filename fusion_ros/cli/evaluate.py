@@ -21,28 +21,27 @@ from tqdm import tqdm
 from .. import __version__
 from ..classical import CLASSICAL
 from ..engines.base import available_cores
-from ..errors import FusionError, ImageError, shortened
+from ..errors import FusionError, shortened
 from ..evaluation.conditions import Condition
 from ..evaluation.executors import Cluster, Executor, Processes, Serial
 from ..evaluation.results import DATE, Evaluation, MethodFacts
 from ..evaluation.run import Plan, run
 from ..evaluation.work import Method
-from ..metrics import Column, select_columns
+from ..frame import Sensor
+from ..metrics import Column, Needs, select_columns
 from ..pipeline import FusionSettings, open_pipeline
 from ..provenance import checkout_commit, package_versions, processor
-from ..synthetic.degrade import parse_degradations
+from ..synthetic.degrade import FROZEN, parse_degradations
 from ..synthetic.misalign import parse_misalignments
 from ..timing import PairingSettings
 from ..weights import find_model, verify
-from .bag_recordings import BagRecording
+from .evaluation_inputs import add_source_arguments, chosen_recordings
 from .options import add_settings, settings_from
-from .recordings import ImageRecording, VideoRecording, open_recording
 from .sinks import refuse_existing
 
 if TYPE_CHECKING:
     from ..evaluation.recording import Recording
-    from ..evaluation.results import Thumbnails
-    from ..evaluation.store import PictureKey
+    from ..evaluation.results import PictureKey, Thumbnails
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]
 
@@ -65,33 +64,18 @@ fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metr
 _METHODS = "reconet,average,laplacian"
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "torch-tensorrt", "openvino", "rosbags")
 _REPORT_PACKAGES = ("matplotlib", "jinja2")
+_REPORTS = ("results.json", "times.json", "frames.csv", "table.md", "report.html")
 _WORK = ".unfinished"
 _DEFAULT = "default"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    sources = parser.add_argument_group("what to evaluate on")
-    sources.add_argument("--rgb", "--vis", metavar="PATH", help="image, folder or video of the RGB camera")
-    sources.add_argument("--thermal", "--ir", metavar="PATH", help="the same of the thermal camera")
-    sources.add_argument(
-        "--sequence", action="store_true", help="the images of a folder follow one another in time, as in a video"
-    )
-    sources.add_argument("--names", type=Path, metavar="FILE", help="only these images: one name a line")
-    sources.add_argument("--bag", nargs="+", default=[], metavar="BAG", help="bags, each a recording of its own")
-    sources.add_argument("--rgb-topic", default="/rgb/image_raw", metavar="NAME", help="default: /rgb/image_raw")
-    sources.add_argument(
-        "--thermal-topic", default="/thermal/image_raw", metavar="NAME", help="default: /thermal/image_raw"
-    )
-    sources.add_argument("--salvage", action="store_true", help="read a damaged bag as far as it goes")
+    add_source_arguments(parser)
     methods = parser.add_argument_group("what to evaluate")
     methods.add_argument(
         "--method", "--methods", metavar="NAME,...", help=f"models and classical methods (default: {_METHODS})"
     )
-    methods.add_argument(
-        "--fused", nargs="+", default=[], metavar="[LABEL=]PATH", help="images or videos that are fused already"
-    )
-    methods.add_argument("--fused-topic", metavar="NAME", help="topic of fused images in the bag; RGB stamps")
     methods.add_argument(
         "--metrics",
         default=_DEFAULT,
@@ -124,41 +108,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Evaluate, report, and say by the exit status whether everything could be read."""
-    refuse_existing(args.out, args.out.is_dir() and _is_finished(args.out), args.overwrite)
+    refuse_existing(args.out, _is_finished(args.out), args.overwrite)
     _check_numbers(args)
-    _check_packages()
-    fused = dict(_labelled(text) for text in args.fused)
-    if args.fused_topic and not args.bag:
-        raise FusionError("--fused-topic is a topic of a --bag, and none is given")
-    recordings = _recordings(args, fused)
     settings = settings_from(args, FusionSettings)
-    labels = [*fused, *([_topic_label(args.fused_topic)] if args.fused_topic else [])]
-    methods, facts = _methods(args, settings, labels)
+    recordings, labels = chosen_recordings(args, Sensor(settings.reference))
+    columns = _columns(args.metrics, recordings)
+    _check_packages(columns)
+    methods, described = _methods(args, settings, labels)
     plan = Plan(
         recordings=tuple(recordings),
         methods=tuple(methods),
-        conditions=_conditions(args),
-        columns=_columns(args.metrics, recordings),
+        conditions=_conditions(args, recordings),
+        columns=columns,
         thumbnail_px=args.thumbnail,
         seed=args.seed,
     )
-    if args.overwrite:
-        shutil.rmtree(args.out, ignore_errors=True)
-    work = args.out / _WORK
-    with _progress(plan.count) as on_moments:
-        evaluation, pictures = run(
-            plan, work, facts=_facts(), methods=facts, executor=_executor(args), on_moments=on_moments
-        )
-    problems = evaluation.problems
-    for problem in problems:
+    evaluation, pictures = _run(plan, described, args)
+    for problem in evaluation.problems:
         print(f"fusion-ros: {problem}", file=sys.stderr)
     if not evaluation.frames:
-        shutil.rmtree(work, ignore_errors=True)
-        raise FusionError(f"not one frame could be evaluated: {shortened(problems, 1)}")
+        shutil.rmtree(args.out / _WORK, ignore_errors=True)
+        raise FusionError(f"not one frame could be evaluated: {_why_nothing(evaluation)}")
     _write(evaluation, pictures, args.out)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(args.out / _WORK, ignore_errors=True)
     print(f"wrote {args.out / 'report.html'}, results.json, frames.csv and table.md: {_tally(evaluation)}")
-    return 1 if problems else 0
+    return 1 if evaluation.problems else 0
+
+
+def _run(
+    plan: Plan, described: Sequence[MethodFacts], args: argparse.Namespace
+) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
+    work = args.out / _WORK
+    if args.overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+    facts = _facts()
+    with _progress(plan.count) as on_moments:
+        return run(
+            plan,
+            work,
+            facts=facts,
+            methods=described,
+            origin=f"{facts['fusion_ros']} {facts['packages']}",
+            executor=_executor(args),
+            on_moments=on_moments,
+        )
+
+
+def _why_nothing(evaluation: Evaluation) -> str:
+    if evaluation.problems:
+        return shortened(evaluation.problems, 1)
+    counts = [
+        f"{s.name}: {s.paired} pairs of {dict(s.received)}, without a pair {s.dropped}" for s in evaluation.sources
+    ]
+    return f"{'; '.join(counts)}; check stamps, pairing.tolerance_ms and the topics"
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -170,75 +172,19 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise FusionError("expected --workers or --cluster, got both; a cluster has its own workers")
 
 
-def _check_packages() -> None:
-    """What the report is made with is missed now, and not after hours of work."""
-    missing = [name for name in _REPORT_PACKAGES if find_spec(name) is None]
+def _check_packages(columns: Sequence[Column]) -> None:
+    """What the metrics and the report are made with is missed now, and not after hours of work."""
+    wanted = [*_REPORT_PACKAGES, *(column.variant.requires for column in columns)]
+    missing = [name for name in dict.fromkeys(filter(None, wanted)) if find_spec(name) is None]
     if missing:
-        raise FusionError(f"the report needs what is not installed here; pip install {' '.join(missing)}")
+        raise FusionError(
+            f"the metrics or the report need what is not installed here; pip install {' '.join(missing)}"
+        )
 
 
 def _is_finished(folder: Path) -> bool:
-    return any(item.name != _WORK for item in folder.iterdir())
-
-
-def _labelled(text: str) -> tuple[str, str]:
-    label, given, path = text.partition("=")
-    return (label, path) if given else (Path(text).stem, text)
-
-
-def _topic_label(topic: str) -> str:
-    return topic.strip("/").replace("/", "_")
-
-
-def _recordings(args: argparse.Namespace, fused: dict[str, str]) -> list[Recording]:
-    if (args.rgb is None) != (args.thermal is None):
-        raise FusionError("expected --rgb and --thermal together, got one of them")
-    found: list[Recording] = []
-    if args.rgb is not None:
-        found.append(
-            _restricted(open_recording(args.rgb, args.thermal, fused, is_sequence=args.sequence), args.names)
-        )
-    elif fused or args.names:
-        raise FusionError("--fused and --names belong to images: give --rgb and --thermal as well")
-    topics = (args.rgb_topic, args.thermal_topic)
-    topic = {_topic_label(args.fused_topic): args.fused_topic} if args.fused_topic else {}
-    pairing = settings_from(args, PairingSettings, prefix="pairing")
-    if pairing.policy != "nearest":
-        raise FusionError("--pairing.policy: evaluation pairs with 'nearest'; message_filters needs a running ROS")
-    for path in args.bag:
-        if not Path(path).exists():
-            raise FusionError(f"no bag at {path}")
-        found.append(BagRecording(Path(path).stem, path, topics, pairing, topic, args.salvage))
-    if not found:
-        raise FusionError("nothing to evaluate on: give --rgb and --thermal, or --bag")
-    if args.bag and args.rgb is not None and (fused or topic):
-        raise FusionError("fused images belong to the images or to the bags; evaluate the two apart")
-    return _uniquely_named(found)
-
-
-def _restricted(recording: ImageRecording | VideoRecording, names: Path | None) -> ImageRecording | VideoRecording:
-    if names is None:
-        return recording
-    if not isinstance(recording, ImageRecording):
-        raise FusionError("--names chooses among images, got videos")
-    try:
-        wanted = [
-            Path(line.strip()).stem for line in names.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-    except OSError as error:
-        raise FusionError(f"--names: {names}: cannot be read: {error.strerror}") from error
-    missing = [name for name in wanted if name not in recording.files]
-    if missing:
-        raise ImageError(f"--names: {len(missing)} of {len(wanted)} images are not there: {shortened(missing)}")
-    return replace(recording, files={name: recording.files[name] for name in wanted}, alone={})
-
-
-def _uniquely_named(recordings: Sequence[Recording]) -> list[Recording]:
-    counts = Counter(recording.name for recording in recordings)
-    return [
-        replace(recording, name=f"{recording.name} {index}") if counts[recording.name] > 1 else recording
-        for index, recording in enumerate(recordings, 1)
-    ]
+    """Whether a report is there; one that was being written when it was interrupted is none."""
+    return any((folder / name).exists() for name in _REPORTS) and not (folder / _WORK).exists()
 
 
 def _methods(
@@ -273,12 +219,17 @@ def _methods(
 
 
 def _columns(choice: str, recordings: Sequence[Recording]) -> tuple[Column, ...]:
-    """Return the columns chosen; by default with those of video where there is one."""
-    has_video = any(recording.is_sequence for recording in recordings)
-    return select_columns(f"{choice},video" if choice == _DEFAULT and has_video else choice)
+    """Return the columns chosen: by default with those of video where there is one, never where there is none."""
+    if any(recording.is_sequence for recording in recordings):
+        return select_columns(f"{choice},video" if choice == _DEFAULT else choice)
+    columns = select_columns(choice)
+    stills = tuple(column for column in columns if column.metric.needs is not Needs.VIDEO)
+    if not stills:
+        raise FusionError(f"--metrics: {choice} compares consecutive frames; give a video, a bag, or --sequence")
+    return stills
 
 
-def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:
+def _conditions(args: argparse.Namespace, recordings: Sequence[Recording]) -> tuple[Condition, ...]:
     misalignments = parse_misalignments(args.misalign) if args.misalign else ()
     degradations = parse_degradations(args.degrade) if args.degrade else ()
     if (misalignments or degradations) and (args.fused or args.fused_topic):
@@ -286,6 +237,12 @@ def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:
             "--misalign and --degrade change what a method sees; images that are fused already cannot be made "
             "anew: use --method"
         )
+    if not any(recording.is_sequence for recording in recordings):
+        if args.degrade != _DEFAULT and any(degradation.kind == FROZEN for degradation in degradations):
+            raise FusionError(
+                f"--degrade: {FROZEN} repeats an earlier frame; only a video, a bag or --sequence has one"
+            )
+        degradations = tuple(degradation for degradation in degradations if degradation.kind != FROZEN)
     return (Condition(), *map(Condition, (*misalignments, *degradations)))
 
 
@@ -316,18 +273,27 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _write(evaluation: Evaluation, pictures: Mapping[PictureKey, Thumbnails], folder: Path) -> None:
+    """Write everything beside what is there, then put it in place: an interruption leaves no half report."""
     from ..evaluation.report import write_report
     from ..evaluation.tables import frames_csv, markdown
 
-    contents = {
+    texts = {
         "results.json": evaluation.to_json(),
         "times.json": evaluation.times_json(),
         "frames.csv": frames_csv(evaluation),
         "table.md": markdown(evaluation),
     }
-    for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    write_report(evaluation, pictures, folder / "report.html")
+    drafts = folder / _WORK / "report"
+    try:
+        drafts.mkdir(exist_ok=True)
+        for name, text in texts.items():
+            # A file name of the user's may hold bytes that are no text.
+            (drafts / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+        write_report(evaluation, pictures, drafts / "report.html")
+        for name in _REPORTS:
+            (drafts / name).replace(folder / name)
+    except OSError as error:
+        raise FusionError(f"{folder}: the report cannot be written: {error.strerror}") from error
 
 
 def _tally(evaluation: Evaluation) -> str:

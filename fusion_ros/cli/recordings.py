@@ -51,15 +51,16 @@ class ImageRecording:
     """Image files that belong together by name.
 
     Attributes:
-        files: Name of the frame to its files: RGB, thermal, then fused ones in the order of ``labels``.
-        alone: Sensor name or label to the number of its images that have no partner.
+        files: Name of the frame to its files: RGB, thermal, then fused ones in the order of ``labels``, None where
+            there is none.
         depths: Data type that the RGB and the thermal images are expected to have.
+        alone: Sensor name or label to the names of its images that belong to no pair.
         first: Place of the first of these files in the whole recording.
     """
 
     name: str
     path: str
-    files: Mapping[str, tuple[Path, ...]]
+    files: Mapping[str, tuple[Path | None, ...]]
     labels: tuple[str, ...]
     is_sequence: bool
     depths: tuple[str, str]
@@ -72,9 +73,22 @@ class ImageRecording:
         return len(self.files)
 
     @property
+    def facts(self) -> SourceFacts:
+        """What is known without reading it."""
+        dropped = {kind: {"no partner": len(names)} for kind, names in self.alone.items() if names}
+        received = {sensor.value: self.count + len(self.alone.get(sensor.value, ())) for sensor in Sensor}
+        for place, label in enumerate(self.labels, 2):
+            number = sum(files[place] is not None for files in self.files.values())
+            received[label] = number + len(self.alone.get(label, ()))
+            if number < self.count:
+                dropped.setdefault(label, {})["none for a pair"] = self.count - number
+        return SourceFacts(self.name, "images", self.path, self.is_sequence, received, self.count, dropped)
+
+    @property
     def identity(self) -> str:
         """Every file with its size and time of change."""
-        return "\n".join(f"{self.name}/{name}: {files_state(files)}" for name, files in self.files.items())
+        states = (f"{name}: {files_state(filter(None, files))}" for name, files in self.files.items())
+        return "\n".join([self.name, str(self.is_sequence), *self.labels, *states])
 
     def parts(self, size: int) -> list[ImageRecording]:
         """Split, unless the frames follow one another."""
@@ -102,19 +116,20 @@ class _ImageReading:
 
     def __iter__(self) -> Iterator[Moment]:
         own = self._recording
-        for sensor, names in own.alone.items():
+        for kind, names in own.alone.items():
             for name in names:
-                yield Moment(name, problem=f"{name}: the {sensor} image has no partner of this name")
+                yield Moment(name, problem=f"{name}: the {kind} image has no partner of this name")
         for index, (name, files) in enumerate(own.files.items(), own.first):
             stamp_ns = round(index * _NS / _RATE_HZ)
             try:
                 pair, milliseconds = timed(lambda files=files, stamp=stamp_ns: self._pair(files, stamp))
-                fused = {label: _fused(file) for label, file in zip(own.labels, files[2:], strict=True)}
+                given = zip(own.labels, files[2:], strict=True)
+                fused = {label: _fused(file) for label, file in given if file is not None}
                 yield Moment(name, pair, fused, milliseconds)
             except ImageError as error:
                 yield Moment(name, problem=str(error))
 
-    def _pair(self, files: tuple[Path, ...], stamp_ns: int) -> FramePair:
+    def _pair(self, files: tuple[Path | None, ...], stamp_ns: int) -> FramePair:
         frames = [
             _frame(file, sensor, stamp_ns, depth)
             for file, sensor, depth in zip(
@@ -124,10 +139,7 @@ class _ImageReading:
         return FramePair(*frames)
 
     def facts(self) -> SourceFacts:
-        own = self._recording
-        alone = {sensor: {"no partner": len(names)} for sensor, names in own.alone.items() if names}
-        received = {s.value: own.count + len(own.alone.get(s.value, ())) for s in Sensor}
-        return SourceFacts(own.name, "images", own.path, own.is_sequence, received, own.count, alone)
+        return self._recording.facts
 
 
 @dataclass(frozen=True)
@@ -146,9 +158,14 @@ class VideoRecording:
         return self._pairs()[0]
 
     @property
+    def facts(self) -> SourceFacts:
+        """What is known without reading it."""
+        return SourceFacts(self.name, "video", str(Path(self.rgb).parent), self.is_sequence)
+
+    @property
     def identity(self) -> str:
         """The files with their sizes and times of change."""
-        return f"{self.name}: {files_state(map(Path, (self.rgb, self.thermal, *self.fused.values())))}"
+        return f"{files_state(map(Path, (self.rgb, self.thermal, *self.fused.values())))} {self}"
 
     def parts(self, size: int) -> list[VideoRecording]:
         """Return itself: frames of a video follow one another."""
@@ -180,25 +197,35 @@ class _VideoReading:
             yield Moment(*item, fused, milliseconds)
 
     def facts(self) -> SourceFacts:
+        """Say how many were read; what is left over in the longer video is what its container declares."""
         own = self._recording
-        received = {sensor.value: self._read for sensor in Sensor}
-        return SourceFacts(own.name, "video", str(Path(own.rgb).parent), True, received, self._read)
+        received = {
+            sensor.value: max(self._read, open_clip(path, sensor).count)
+            for sensor, path in ((Sensor.RGB, own.rgb), (Sensor.THERMAL, own.thermal))
+        }
+        dropped = {
+            sensor: {"beyond the shorter video": number - self._read}
+            for sensor, number in received.items()
+            if number > self._read
+        }
+        return replace(own.facts, received=received, paired=self._read, dropped=dropped)
 
 
 def _image_recording(name: str, clips: Mapping[str, Clip], labels: list[str], is_sequence: bool) -> ImageRecording:
+    path, depths = str(clips["rgb"].files[0].parent), _depths(clips)
     if all(len(clip.files) == 1 for clip in clips.values()):
         files = {clips["rgb"].names[0]: tuple(clip.files[0] for clip in clips.values())}
-        return ImageRecording(name, str(clips["rgb"].files[0]), files, tuple(labels), is_sequence, _depths(clips))
-    shared = set.intersection(*(set(clip.names) for clip in clips.values()))
-    if not shared:
+        return ImageRecording(name, path, files, tuple(labels), is_sequence, depths)
+    by_name = {kind: {file.stem: file for file in clip.files} for kind, clip in clips.items()}
+    pairs = set(by_name["rgb"]) & set(by_name["thermal"])
+    if not all(pairs & set(by_name[kind]) for kind in clips):
         raise _nothing_in_common(clips)
-    by_name = [{file.stem: file for file in clip.files} for clip in clips.values()]
-    files = {stem: tuple(files[stem] for files in by_name) for stem in sorted(shared)}
-    alone = {label: tuple(sorted(set(clip.names) - shared)) for label, clip in clips.items()}
-    if labels:  # fewer fused images than pairs is a choice; a fused image without its pair is not
-        alone = {label: alone[label] for label in labels}
-    path = str(clips["rgb"].files[0].parent)
-    return ImageRecording(name, path, files, tuple(labels), is_sequence, _depths(clips), alone)
+    # Fewer fused images than pairs is a choice; a fused image without its pair is a mistake.
+    wanted = pairs & set().union(*(by_name[label] for label in labels)) if labels else pairs
+    files = {stem: tuple(of.get(stem) for of in by_name.values()) for stem in sorted(wanted)}
+    kinds = labels or ["rgb", "thermal"]
+    alone = {kind: tuple(sorted(set(by_name[kind]) - pairs)) for kind in kinds}
+    return ImageRecording(name, path, files, tuple(labels), is_sequence, depths, alone)
 
 
 def _nothing_in_common(clips: Mapping[str, Clip]) -> ImageError:

@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import FusionError, SettingsError, shortened
 from ..metrics import Column
 from .bootstrap import Stratum, mean_interval
-from .results import Evaluation, FrameRecord, MethodFacts, SourceFacts
-from .tables import RESIDUAL, arrow, figure, in_one_line, markdown_table
+from .results import RESIDUAL, Evaluation, FrameRecord, MethodFacts, SourceFacts
+from .tables import arrow, figure, in_one_line, markdown_table
 
 __all__ = ["Comparison", "Difference", "compare_evaluations"]
 
@@ -238,7 +238,7 @@ def _difference(
     seed: int,
 ) -> Difference | None:
     """Return the difference in one column; None for a residual where no misalignment was applied."""
-    values = np.array([[_value(frame, key) for frame in both] for both in frames])
+    values = np.array([[frame.figure(key) for frame in both] for both in frames])
     defined = np.isfinite(values).all(axis=1)
     if key == RESIDUAL and not defined.any():
         return None
@@ -311,12 +311,6 @@ def _summary(rows: Sequence[Difference]) -> str:
     words = {word: sum(row.verdict == word for row in tested) for word in ("better", "worse", "better?", "worse?")}
     found = ", ".join(f"{number} {word}" for word, number in words.items() if number) or "no difference shown"
     return f"{len(tested)} metrics tested: {found}"
-
-
-def _value(frame: FrameRecord, key: str) -> float:
-    if key == RESIDUAL:
-        return math.nan if frame.residual_px is None else frame.residual_px
-    return frame.values.get(key, math.nan)
 
 
 def _name(key: FrameKey) -> str:

@@ -56,8 +56,9 @@ class Altered:
 class Conditioner:
     """Alters the pairs of one recording, the same way at every run.
 
-    A rig does not change its geometry from frame to frame: in a sequence the deformation stays, and
-    only noise is drawn anew. Independent pairs each get a deformation of their own.
+    A rig does not change its geometry from frame to frame, nor does the sun move: in a sequence what was
+    drawn stays, and only noise is drawn anew. Independent pairs are each drawn for by their own names, so that it
+    does not matter which others there are.
 
     Args:
         condition: What to do.
@@ -70,29 +71,25 @@ class Conditioner:
         self._stress = condition.stress
         self._seed = f"{seed}/{recording}"
         self._is_sequence = is_sequence
-        self._degrader = Degrader(condition.stress, self._seed) if _degrades(condition) else None
+        self._degrader: Degrader | None = None
 
     def __call__(self, pair: FramePair, name: str, index: int) -> Altered:
         """Return the altered pair; the one that came in is left as it is.
 
         Args:
-            name: Of the frame, which its random numbers are drawn from.
+            name: Of the frame, unique in its recording.
             index: Of the frame in its recording.
         """
         if self._stress is None or pair.rgb is None or pair.thermal is None:
             return Altered(pair)
-        if self._degrader is not None:
-            if not self._is_sequence:
-                self._degrader.reset()
+        seed, index = (self._seed, index) if self._is_sequence else (f"{self._seed}/{name}", 0)
+        if isinstance(self._stress, Degradation):
+            if self._degrader is None or not self._is_sequence:
+                self._degrader = Degrader(self._stress, seed)
             rgb, thermal = self._degrader(pair.rgb.pixels, pair.thermal.pixels, index)
             return Altered(replace(pair, rgb=_with(pair.rgb, rgb), thermal=_with(pair.thermal, thermal)))
-        seed = self._seed if self._is_sequence else f"{self._seed}/{name}"
         pixels, field = self._stress.apply(pair.thermal.pixels, seed, index)
         return Altered(replace(pair, thermal=_with(pair.thermal, pixels)), field)
-
-
-def _degrades(condition: Condition) -> bool:
-    return isinstance(condition.stress, Degradation)
 
 
 def _with(frame: Frame, pixels: np.ndarray) -> Frame:

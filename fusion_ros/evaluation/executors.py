@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
@@ -68,21 +68,17 @@ class Processes:
             self._number, mp_context=context, initializer=_begin_worker, initargs=(counter, self._threads)
         )
         seen = 0
-
-        def report() -> None:
-            nonlocal seen
-            now = counter.value
-            on_moments(now - seen)
-            seen = now
-
         try:
             futures = {pool.submit(_do_counted, piece): piece for piece in pieces}
             waiting = set(futures)
             while waiting:
-                for future in _done(waiting):
-                    waiting.remove(future)
+                finished, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
+                # What was done before a worker died is handed out first.
+                for future in sorted(finished, key=lambda future: future.exception() is not None):
                     yield futures[future], future.result()
-                report()
+                now = counter.value
+                on_moments(now - seen)
+                seen = now
         except BrokenProcessPool as error:
             raise FusionError(
                 "a worker process died, most likely for want of memory; what was finished is kept: run the same "
@@ -124,12 +120,23 @@ class Cluster:
         try:
             for future in completed(list(futures)):
                 piece = futures[future]
-                result = future.result()
+                yield piece, _result_of(future)
                 on_moments(piece.recording.count)
-                yield piece, result
         finally:
             self._client.cancel(list(futures))
             self._client.close()
+
+
+def _result_of(future: Any) -> PieceResult:
+    try:
+        return future.result()
+    except FusionError:
+        raise
+    except Exception as error:  # whatever happens on another machine, and whatever Dask calls it
+        raise FusionError(
+            f"the cluster could not do a piece of work: {type(error).__name__}: {error}; what was finished is "
+            "kept: run the same command again"
+        ) from error
 
 
 _counter: Any = None
@@ -147,12 +154,3 @@ def _do_counted(piece: Piece) -> PieceResult:
             _counter.value += 1
 
     return do_piece(piece, count)
-
-
-def _done(waiting: set[Any]) -> list[Any]:
-    """Return the futures that are done by now, after waiting a moment for one."""
-    try:
-        next(as_completed(waiting, timeout=_POLL_S))
-    except TimeoutError:
-        return []
-    return [future for future in waiting if future.done()]

@@ -15,13 +15,19 @@ from ..errors import shortened
 from ..metrics import Column
 from . import plots
 from .ranking import Ranks, places, ranks, verdict, worst_and_best
-from .results import AS_RECORDED, Evaluation, FrameRecord, MethodFacts, SourceFacts, Thumbnails
-from .tables import RESIDUAL, arrow, dropped_in_words, figure, offset_in_words, sensors_in_words
+from .results import (
+    AS_RECORDED,
+    RESIDUAL,
+    Evaluation,
+    FrameRecord,
+    MethodFacts,
+    PictureKey,
+    SourceFacts,
+    Thumbnails,
+)
+from .tables import arrow, dropped_in_words, figure, offset_in_words, sensors_in_words
 
-__all__ = ["PictureKey", "contents"]
-
-PictureKey = tuple[str, str, str, str]
-"""Source, frame, method, condition."""
+__all__ = ["contents"]
 
 _QUARTER = 0.25
 _RESIDUAL_IN_WORDS = "Mean distance between where thermal pixels ended up and where they belong."

@@ -19,8 +19,8 @@ import numpy as np
 
 from ..errors import FusionError
 from .ranking import ranks
-from .results import AS_RECORDED, ConditionFacts, Evaluation, FrameRecord
-from .tables import RESIDUAL, stages_of
+from .results import AS_RECORDED, RESIDUAL, ConditionFacts, Evaluation, FrameRecord
+from .tables import stages_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

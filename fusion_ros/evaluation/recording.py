@@ -30,7 +30,8 @@ class Moment:
     Attributes:
         name: Of the frame, unique within the recording.
         pair: Both frames; None where something could not be read.
-        fused: Fused images that were made elsewhere, by their label; uint8, ``(H, W)`` or ``(H, W, 3)`` RGB.
+        fused: Fused images that were made elsewhere, by their label; uint8, ``(H, W)`` or ``(H, W, 3)`` RGB. A
+            label that is absent has no image for this pair, which is no problem.
         decode_ms: What reading and decoding both frames took.
         problem: What could not be read, one sentence.
     """
@@ -66,6 +67,10 @@ class Recording(Protocol):
     @property
     def count(self) -> int:
         """About how many moments it has, for the progress bar."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What is known without reading it."""
 
     @property
     def identity(self) -> str:

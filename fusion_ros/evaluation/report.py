@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import FusionError
-from .page import PictureKey, contents
+from .page import contents
 from .ranking import worst_and_best
-from .results import Evaluation, Thumbnails
+from .results import Evaluation, PictureKey, Thumbnails
 
 __all__ = ["worst_and_best", "write_report"]
 

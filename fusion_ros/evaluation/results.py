@@ -22,15 +22,19 @@ from ..metrics import Column, select_columns
 __all__ = [
     "AS_RECORDED",
     "DATE",
+    "RESIDUAL",
     "ConditionFacts",
     "Evaluation",
     "FrameRecord",
     "MethodFacts",
+    "PictureKey",
     "SourceFacts",
     "Thumbnails",
 ]
 
 FORMAT = "fusion_ros evaluation 1"
+RESIDUAL = "residual_px"
+"""Key of the residual where columns are asked for by key."""
 DATE = "date"
 """The one fact that differs at every run."""
 AS_RECORDED = "as recorded"
@@ -114,7 +118,7 @@ class FrameRecord:
         offset_ms: Thermal minus RGB time of the pair.
         residual_px: Mean distance, over the image, between where thermal pixels ended up and where they
             belong; None where no misalignment was applied, and where the method aligns the images and does not
-            say how.
+            say how, or says it on another grid than the thermal image's.
     """
 
     source: str
@@ -125,6 +129,12 @@ class FrameRecord:
     values: Mapping[str, float]
     offset_ms: float = 0.0
     residual_px: float | None = None
+
+    def figure(self, key: str) -> float:
+        """Return the value of a column, or of :data:`RESIDUAL`; NaN where there is none."""
+        if key == RESIDUAL:
+            return math.nan if self.residual_px is None else self.residual_px
+        return self.values.get(key, math.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +150,10 @@ class Thumbnails:
     thermal: bytes
     rgb: bytes
     fused: bytes
+
+
+PictureKey = tuple[str, str, str, str]
+"""What small pictures are found by: source, frame, method, condition."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,15 +198,15 @@ class Evaluation:
     def mean(self, key: str, method: str, condition: str = AS_RECORDED) -> float:
         """Return the plain mean of a column over the frames where it is defined; NaN where it is nowhere.
 
-        ``key`` may also be ``residual_px``.
+        ``key`` may also be :data:`RESIDUAL`.
         """
-        found = [_figure(frame, key) for frame in self.select(method, condition)]
+        found = [frame.figure(key) for frame in self.select(method, condition)]
         defined = [value for value in found if not math.isnan(value)]
         return float(np.mean(defined)) if defined else float("nan")
 
     def undefined(self, key: str, method: str, condition: str = AS_RECORDED) -> int:
         """Return in how many frames a column has no value."""
-        return sum(math.isnan(_figure(frame, key)) for frame in self.select(method, condition))
+        return sum(math.isnan(frame.figure(key)) for frame in self.select(method, condition))
 
     def to_json(self) -> str:
         """Return everything but times and the date as JSON; a value that is undefined is null."""
@@ -256,12 +270,6 @@ class Evaluation:
                 for item in content["frames"]
             ),
         )
-
-
-def _figure(frame: FrameRecord, key: str) -> float:
-    if key == "residual_px":
-        return math.nan if frame.residual_px is None else frame.residual_px
-    return frame.values.get(key, math.nan)
 
 
 def _or_null(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from ..metrics import DEFAULT_COLUMNS, Column
 from .conditions import Condition
 from .executors import Executor, Serial
 from .recording import Recording
-from .results import Evaluation, FrameRecord, MethodFacts, SourceFacts, Thumbnails
-from .store import PictureKey, PieceStore, StoredPictures
+from .results import Evaluation, FrameRecord, MethodFacts, PictureKey, SourceFacts, Thumbnails
+from .store import PieceStore, StoredPictures
 from .work import Method, Piece, PieceResult
 
 __all__ = ["Plan", "run"]
@@ -67,6 +68,7 @@ def run(
     *,
     facts: Mapping[str, str],
     methods: Sequence[MethodFacts],
+    origin: str = "",
     executor: Executor | None = None,
     on_moments: Callable[[int], None] = lambda number: None,
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
@@ -76,6 +78,8 @@ def run(
         folder: Where finished pieces are kept until the caller has reported and removes it.
         facts: For people: command line, versions, ...
         methods: Descriptions, in the plan's order.
+        origin: What results depend on beside the plan, such as commit and versions: pieces of another are not
+            taken over.
         executor: Who does the work; this process by default.
         on_moments: Told how many moments were done since it was last called.
 
@@ -87,7 +91,7 @@ def run(
         FusionError: A method cannot be run at all, or the folder holds another evaluation.
     """
     pieces = plan.pieces()
-    store = PieceStore(folder, pieces)
+    store = PieceStore(folder, pieces, origin)
     todo = [piece for piece in pieces if piece not in store]
     on_moments(sum(piece.recording.count for piece in pieces if piece in store))
     for piece, result in (executor or Serial()).run(todo, on_moments):
@@ -135,8 +139,14 @@ def _merged(known: SourceFacts | None, result: PieceResult, *, counts: bool) -> 
     if not counts:
         return replace(known, problems=problems)
     other = result.facts
-    received = {sensor: known.received.get(sensor, 0) + number for sensor, number in other.received.items()}
-    return replace(known, received=received, paired=known.paired + other.paired, problems=problems)
+    received = Counter(known.received) + Counter(other.received)
+    dropped = {
+        kind: dict(Counter(known.dropped.get(kind, {})) + Counter(other.dropped.get(kind, {})))
+        for kind in (*known.dropped, *other.dropped)
+    }
+    return replace(
+        known, received=dict(received), paired=known.paired + other.paired, dropped=dropped, problems=problems
+    )
 
 
 def _order(plan: Plan) -> Callable[[FrameRecord], tuple[int, int, int]]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import io
 import json
-import shutil
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import FusionError
-from .results import FrameRecord, SourceFacts, Thumbnails
+from .results import FrameRecord, PictureKey, SourceFacts, Thumbnails
 from .work import Piece, PieceResult
 
-__all__ = ["PictureKey", "PieceStore", "StoredPictures"]
-
-PictureKey = tuple[str, str, str, str]
-"""Source, frame, method, condition."""
+__all__ = ["PieceStore", "StoredPictures"]
 
 _FORMAT = 1
 _MANIFEST = "request.json"
@@ -29,40 +26,46 @@ class PieceStore:
     Args:
         folder: Made if it is not there.
         pieces: All pieces of the evaluation; finished ones of an earlier attempt are taken over.
+        origin: What else results depend on: commit and versions.
 
     Raises:
         FusionError: The folder holds the beginnings of another evaluation, or cannot be written.
     """
 
-    def __init__(self, folder: Path, pieces: Iterable[Piece]) -> None:
+    def __init__(self, folder: Path, pieces: Iterable[Piece], origin: str = "") -> None:
         self.folder = folder
-        request = [_identity(piece) for piece in pieces]
-        digest = hashlib.sha256(json.dumps([_FORMAT, request]).encode()).hexdigest()
+        # Taken once: a file that is touched while the evaluation runs does not make its pieces unknown.
+        self._names = {piece: _digest(_identity(piece))[:20] for piece in pieces}
+        request = _digest([_FORMAT, origin, list(self._names.values())])
         manifest = folder / _MANIFEST
-        if manifest.is_file() and json.loads(manifest.read_text())["request"] != digest:
+        if manifest.is_file() and json.loads(manifest.read_text())["request"] != request:
             raise FusionError(
-                f"{folder} holds an unfinished evaluation of something else (other files, methods, settings or "
-                "metrics); choose another --out, or start afresh with --overwrite"
+                f"{folder} holds an unfinished evaluation of something else (other files, methods, settings, "
+                "metrics or versions); choose another --out, or start afresh with --overwrite"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(manifest, json.dumps({"request": digest}))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FusionError(f"{folder}: cannot be made: {error.strerror}") from error
+        _write(manifest, json.dumps({"request": request}).encode())
 
     def __contains__(self, piece: Piece) -> bool:
         return self._path(piece).is_file()
 
     def add(self, piece: Piece, result: PieceResult) -> None:
-        """Keep a result; after a power cut it is there as a whole or not at all."""
-        pictures = {
-            name: {key: base64.b64encode(data).decode() for key, data in vars(thumbnails).items()}
-            for name, thumbnails in result.thumbnails.items()
-        }
-        _write(self._pictures_path(piece), json.dumps(pictures))
+        """Keep a result; where writing is interrupted it counts as not done."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as pictures:  # JPEG does not get smaller
+            for index, frame in enumerate(result.frames):
+                for name, data in vars(result.thumbnails[frame.frame]).items() if result.thumbnails else ():
+                    pictures.writestr(f"{index}/{name}", data)
+        _write(self._pictures_path(piece), packed.getvalue())
         content = {
             "frames": [asdict(frame) for frame in result.frames],
             "stage_ms": result.stage_ms,
             "facts": asdict(result.facts),
         }
-        _write(self._path(piece), json.dumps(content))  # last: this file says that the piece is finished
+        _write(self._path(piece), json.dumps(content).encode())  # last: this file says that the piece is finished
 
     def get(self, piece: Piece) -> PieceResult:
         """Return a result that was kept, without its pictures."""
@@ -75,24 +78,20 @@ class PieceStore:
             facts=SourceFacts(**{**facts, "problems": tuple(facts["problems"])}),
         )
 
-    def pictures(self, piece: Piece) -> dict[str, Thumbnails]:
-        """Return the pictures of a result that was kept, by frame."""
-        content = json.loads(self._pictures_path(piece).read_text(encoding="utf-8"))
-        return {
-            name: Thumbnails(**{key: base64.b64decode(text) for key, text in pictures.items()})
-            for name, pictures in content.items()
-        }
+    def picture(self, piece: Piece, index: int) -> Thumbnails:
+        """Return the pictures of one frame of a result that was kept.
 
-    def remove(self) -> None:
-        """Remove the folder: everything has been reported."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        Raises:
+            KeyError: None were made.
+        """
+        with zipfile.ZipFile(self._pictures_path(piece)) as pictures:
+            return Thumbnails(**{name: pictures.read(f"{index}/{name}") for name in ("thermal", "rgb", "fused")})
 
     def _path(self, piece: Piece) -> Path:
-        digest = hashlib.sha256(json.dumps(_identity(piece)).encode()).hexdigest()
-        return self.folder / f"{digest[:20]}.json"
+        return self.folder / f"{self._names[piece]}.json"
 
     def _pictures_path(self, piece: Piece) -> Path:
-        return self._path(piece).with_suffix(".pictures.json")
+        return self.folder / f"{self._names[piece]}.zip"
 
 
 class StoredPictures(Mapping[PictureKey, Thumbnails]):
@@ -100,27 +99,27 @@ class StoredPictures(Mapping[PictureKey, Thumbnails]):
 
     def __init__(self, store: PieceStore, pieces: Iterable[Piece]) -> None:
         self._store = store
-        self._pieces: dict[PictureKey, Piece] = {}
+        self._places: dict[PictureKey, tuple[Piece, int]] = {}
         for piece in pieces:
-            for frame in store.get(piece).frames:
-                self._pieces[frame.source, frame.frame, frame.method, frame.condition] = piece
+            for index, frame in enumerate(store.get(piece).frames):
+                self._places[frame.source, frame.frame, frame.method, frame.condition] = piece, index
 
     def __getitem__(self, key: PictureKey) -> Thumbnails:
-        return self._store.pictures(self._pieces[key])[key[1]]
+        return self._store.picture(*self._places[key])
 
     def __iter__(self) -> Iterator[PictureKey]:
-        return iter(self._pieces)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._places)
 
 
 def _identity(piece: Piece) -> list[str]:
     """Return what a piece's result depends on, as texts."""
+    engine = replace(piece.method.settings.engine, threads=0)  # how many there are changes nothing
     return [
         piece.recording.identity,
-        piece.method.name,
-        repr(piece.method),
+        repr(replace(piece.method, settings=replace(piece.method.settings, engine=engine))),
         piece.condition.name,
         ",".join(column.key for column in piece.columns),
         str(piece.thumbnail_px),
@@ -128,10 +127,14 @@ def _identity(piece: Piece) -> list[str]:
     ]
 
 
-def _write(path: Path, text: str) -> None:
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
     draft = path.with_suffix(".part")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(data)
         draft.replace(path)
     except OSError as error:
         raise FusionError(f"{path}: cannot be written: {error.strerror}") from error

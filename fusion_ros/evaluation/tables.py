@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics import Column
 from .ranking import Ranks, ranks, verdict
-from .results import AS_RECORDED, ConditionFacts, Evaluation, SourceFacts
+from .results import AS_RECORDED, RESIDUAL, ConditionFacts, Evaluation, SourceFacts
 
 __all__ = [
-    "RESIDUAL",
     "arrow",
     "dropped_in_words",
     "figure",
@@ -26,8 +25,6 @@ __all__ = [
     "stages_of",
 ]
 
-RESIDUAL = "residual_px"
-"""Key of the misalignment that is left, wherever it stands beside the metrics. Less is better."""
 
 _DIGITS = 4  # significant, of the largest value in a column
 _TOTAL = "total"
@@ -45,7 +42,7 @@ def frames_csv(evaluation: Evaluation) -> str:
     for frame in evaluation.frames:
         values = (frame.values.get(key, math.nan) for key in keys)
         name = (frame.source, frame.frame, frame.stamp_ns, frame.method, frame.condition)
-        residual = math.nan if frame.residual_px is None else frame.residual_px
+        residual = frame.figure(RESIDUAL)
         writer.writerow([*name, *map(_exact, (frame.offset_ms, residual, *values))])
     return text.getvalue()
 

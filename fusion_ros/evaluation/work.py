@@ -7,6 +7,7 @@ processes, on any machine that sees the same files, with the same result.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -33,6 +34,7 @@ _FATAL = (WeightsError, EngineError, SettingsError)
 """What is wrong with the method or the request, and therefore with every frame."""
 
 _THUMBNAIL_QUALITY = 82
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Method:
     weights_sha256: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """What is to be done.
 
@@ -98,20 +100,22 @@ def do_piece(piece: Piece, on_moment: Callable[[], None] = lambda: None) -> Piec
     Raises:
         WeightsError, EngineError, SettingsError: The method cannot be run at all.
     """
-    task = _Task(piece)
-    try:
-        reading = piece.recording.open()
-        for index, moment in enumerate(reading):
-            task.take(moment, index)
-            on_moment()
-        facts = reading.facts()
-    except _FATAL:
-        raise
-    except FusionError as error:  # the recording breaks off; what was done before stays
-        task.problems.append(f"{piece.recording.name}: {error}")
-        facts = SourceFacts(piece.recording.name, "", "")
-    facts = replace(facts, problems=tuple(task.problems))
-    return PieceResult(tuple(task.frames), task.stage_ms, task.thumbnails, facts)
+    # A pipeline carries something on from frame to frame, and the next piece of the same method gets the same one.
+    with _ONE_AT_A_TIME:
+        task = _Task(piece)
+        reading = None
+        try:
+            reading = piece.recording.open()
+            for index, moment in enumerate(reading):
+                task.take(moment, index)
+                on_moment()
+        except _FATAL:
+            raise
+        except FusionError as error:  # the recording breaks off; what was done before stays
+            task.problems.append(f"{piece.recording.name}: {error}")
+        facts = piece.recording.facts if reading is None else reading.facts()
+        facts = replace(facts, problems=tuple(task.problems))
+        return PieceResult(tuple(task.frames), task.stage_ms, task.thumbnails, facts)
 
 
 @dataclass(eq=False)
@@ -139,15 +143,21 @@ class _Task:
 
     def take(self, moment: Moment, index: int) -> None:
         """Fuse and measure one moment, or note why that could not be done."""
+        piece = self.piece
         if moment.pair is None:
-            self.problems.append(f"{self.piece.recording.name}: {moment.problem}")
-            return
-        try:
-            self._measure(moment, moment.pair, index)
-        except _FATAL:
-            raise
-        except FusionError as error:
-            self.problems.append(f"{self.piece.recording.name}, {moment.name}: {error}")
+            self._previous = None
+            self.problems.append(f"{piece.recording.name}: {moment.problem}")
+        elif piece.method.is_given and piece.method.name not in moment.fused:
+            return  # was not fused when the others were; the facts of the recording count it
+        else:
+            try:
+                self._measure(moment, moment.pair, index)
+            except _FATAL:
+                raise
+            except FusionError as error:
+                self._previous = None
+                where = "" if piece.condition.stress is None else f", {piece.condition.name}"
+                self.problems.append(f"{piece.recording.name}, {moment.name}, {piece.method.name}{where}: {error}")
 
     def _measure(self, moment: Moment, pair: FramePair, index: int) -> None:
         is_sequence = self.piece.recording.is_sequence
@@ -172,7 +182,7 @@ class _Task:
                 residual_px=self._residual_px(altered, shown),
             )
         )
-        if self.piece.thumbnail_px:
+        if self.piece.thumbnail_px and self.piece.condition.stress is None:  # the report shows no others
             self.thumbnails[moment.name] = _thumbnails(shown.infrared, shown.rgb, fused, self.piece.thumbnail_px)
 
     def _residual_px(self, altered: Altered, shown: Sources) -> float | None:
@@ -181,8 +191,10 @@ class _Task:
             return None
         if self._fuse is None or not self._fuse.engine.spec.aligns:
             return residual(altered.field)
-        flow = _flow_of(self.piece.method.settings)
-        if flow is None or shown.infrared.shape != altered.field.shape[:2]:
+        settings = self.piece.method.settings
+        flow = _flow_of(settings)
+        is_on_own_grid = settings.alignment.mode != "homography" and settings.reference == "rgb"
+        if flow is None or not is_on_own_grid or shown.infrared.shape != altered.field.shape[:2]:
             return None
         return residual(altered.field, flow(shown))
 
@@ -198,8 +210,6 @@ class _Task:
         """Return the fused image, and what it was made of."""
         method = self.piece.method
         if self._fuse is None:
-            if method.name not in moment.fused:
-                raise ImageError(f"there is no fused image {method.name!r} for this frame")
             return to_uint8(moment.fused[method.name]), _sources(self._place, altered.pair)
         if not self.piece.recording.is_sequence:
             self._fuse.reset()

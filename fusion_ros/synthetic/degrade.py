@@ -36,7 +36,7 @@ __all__ = ["DEGRADATIONS", "Degradation", "Degrader", "parse_degradations"]
 
 Images = tuple[np.ndarray, np.ndarray]
 
-_FROZEN = "thermal_frozen"
+FROZEN = "thermal_frozen"
 _KINDS = (
     ConditionKind(
         "darkness", "RGB: light falls to this share, the noise stays", "%", (10.0, 3.0, 1.0), (0.1, 100.0)
@@ -50,7 +50,7 @@ _KINDS = (
         "thermal_low_contrast", "thermal: contrast falls to this share", "%", (30.0, 10.0), (0.0, 100.0)
     ),
     ConditionKind(
-        _FROZEN, "thermal: the first of every so many frames is repeated", "frames", (5.0, 15.0), (2.0, 1e4), True
+        FROZEN, "thermal: the first of every so many frames is repeated", "frames", (5.0, 15.0), (2.0, 1e4), True
     ),
 )
 DEGRADATIONS: Mapping[str, ConditionKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
@@ -112,8 +112,8 @@ class Degradation:
             ImageError: One of the images is not such an array.
             SettingsError: The kind is ``thermal_frozen``, which needs a :class:`Degrader`.
         """
-        if self.kind == _FROZEN:
-            raise SettingsError(f"{_FROZEN} repeats an earlier frame; use Degrader, which remembers it")
+        if self.kind == FROZEN:
+            raise SettingsError(f"{FROZEN} repeats an earlier frame; use Degrader, which remembers it")
         _check_rgb(rgb)
         check_pixels(thermal)
         return _EFFECTS[self.kind](rgb, thermal, self.level, index, seed)
@@ -144,7 +144,7 @@ class Degrader:
         Raises:
             ImageError: One of the images is not as for :meth:`Degradation.apply`.
         """
-        if self.degradation.kind != _FROZEN:
+        if self.degradation.kind != FROZEN:
             return self.degradation.apply(rgb, thermal, index, self._seed)
         _check_rgb(rgb)
         check_pixels(thermal)

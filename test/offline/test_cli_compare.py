@@ -120,11 +120,13 @@ def test_a_sheet_keeps_the_shape_of_its_images():
     assert (column == 200).sum() == 5  # 20 px wide, a quarter as high
 
 
-@pytest.fixture
-def evaluations(folders):
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory):
     """The same pairs evaluated with the average and with the maximum."""
-    for number in range(8):
-        for kind in ("rgb", "thermal"):
+    folders = tmp_path_factory.mktemp("evaluations")
+    for kind in ("rgb", "thermal"):
+        (folders / kind).mkdir()
+        for number in range(8):
             cv2.imwrite(str(folders / kind / f"{number}.png"), RNG.integers(0, 256, (30, 40), np.uint8))
     for pipeline in ("average", "maximum"):
         options = ["--rgb", folders / "rgb", "--thermal", folders / "thermal", "--method", pipeline]
@@ -137,16 +139,11 @@ def test_two_evaluations_are_compared_metric_by_metric(evaluations, capsys):
     files = [str(evaluations / "average" / "results.json"), str(evaluations / "maximum")]
     assert main(["compare", *files, "--out", str(evaluations / "changes.md")]) == 0
     printed = capsys.readouterr().out
-    means = {
-        name: {
-            mean["method"]: mean for mean in json.loads((evaluations / name / "results.json").read_text())["means"]
-        }
-        for name in ("average", "maximum")
-    }
-    change = means["maximum"]["maximum"]["SD:population_255"] - means["average"]["average"]["SD:population_255"]
+    results = [json.loads((evaluations / name / "results.json").read_text()) for name in ("average", "maximum")]
+    first, second = (result["means"][0]["SD:population_255"] for result in results)
     assert "average -> maximum" in printed
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("SD"))
-    assert float(row[4]) == pytest.approx(change, abs=0.01)
+    assert float(row[4]) == pytest.approx(second - first, abs=0.01)
     assert "| " in (evaluations / "changes.md").read_text()
 
 

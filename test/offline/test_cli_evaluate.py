@@ -121,6 +121,13 @@ def test_fused_images_in_a_bag_are_measured_with_the_pair_of_their_stamp(folders
         fused = [frame_of(message) for message in reader.messages(["/fused/image"])]
     assert 0 < len(fused) < 5
     assert [frame["stamp_ns"] for frame in results["frames"]] == [frame.stamp_ns for frame in fused]
+    (source,) = results["sources"]
+    assert source["received"]["fused_image"] == len(fused)
+    assert source["dropped"]["fused_image"] == {"none for a pair": 5 - len(fused)}
+    both_ways = ["--bag", both, "--fused-topic", "/fused/image", "--method", "average", "--metrics", "EN"]
+    assert _evaluate(folders, *both_ways, out="methods_too") == 0
+    methods = [frame["method"] for frame in _results(folders, "methods_too")["frames"]]
+    assert (methods.count("average"), methods.count("fused_image")) == (5, len(fused))
 
 
 def test_videos_are_sequences(folders):
@@ -181,7 +188,7 @@ def _spoil(folders: Path, what: str) -> None:
             "2.png: expected uint8 pixels as in the other thermal images, got uint16",
         ),
         ("partner", ["--method", "average"], "2: the rgb image has no partner"),
-        ("size", ["--fused", "{}/mine"], r"2: expected three images of equal size"),
+        ("size", ["--fused", "{}/mine"], "2, mine: expected three images of equal size"),
         ("fused depth", ["--fused", "{}/mine"], "2.png: expected an 8-bit fused image, got uint16"),
     ],
 )
@@ -240,6 +247,12 @@ def test_an_unknown_storage_is_named(folders, capsys):
             "cannot be made anew",
         ),
         (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--workers", "0"], "--workers"),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--fused", "{}/mine", "{}/rgb/../mine"], "named twice"),
+        (
+            ["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--degrade", "thermal_frozen:5"],
+            "repeats an earlier frame",
+        ),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--metrics", "video"], "compares consecutive frames"),
         (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--model", "average"], "--method"),
         (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--fused-topic", "/x"], "topic of a --bag"),
     ],
@@ -255,4 +268,45 @@ def test_a_finished_report_is_not_replaced_by_accident(folders, capsys):
     assert _evaluate(folders, *options) == 0
     assert _evaluate(folders, *options) == 2
     assert "--overwrite" in capsys.readouterr().err
+    (folders / "out" / "notes.txt").write_text("mine")
     assert _evaluate(folders, *options, "--overwrite") == 0
+    assert (folders / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_report_may_lie_beside_what_it_is_about(folders):
+    options = [*_images(folders), "--method", "average", "--metrics", "EN", "--overwrite"]
+    assert main(["evaluate", *map(str, options), "--out", str(folders)]) == 0
+    assert (folders / "report.html").exists() and len(list((folders / "rgb").iterdir())) == 5
+
+
+def test_fused_images_of_some_pairs_are_measured_on_those(folders):
+    shutil.copytree(folders / "mine", folders / "v1.2")
+    for number in (0, 1):
+        (folders / "v1.2" / f"{number}.png").unlink()
+    fused = ["--fused", folders / "mine", folders / "v1.2"]
+    assert _evaluate(folders, *_images(folders), *fused, "--metrics", "EN") == 0
+    methods = [frame["method"] for frame in _results(folders)["frames"]]
+    assert (methods.count("mine"), methods.count("v1.2")) == (4, 2)
+    (source,) = _results(folders)["sources"]
+    assert source["dropped"] == {"v1.2": {"none for a pair": 2}}
+    cv2.imwrite(str(folders / "mine" / "77.png"), np.zeros((48, 64), np.uint8))
+    assert _evaluate(folders, *_images(folders), *fused, "--metrics", "EN", out="again") == 1
+
+
+def test_the_published_table_of_rfn_nest_comes_out_of_its_published_images(shared, tmp_path):
+    """Table 5 of the paper, its own row, to the digits that it prints."""
+    data = shared / "data"
+    options = ["--thermal", data / "tno21/ir", "--rgb", data / "tno21/vis", "--metrics", "paper=rfn_nest"]
+    options += ["--fused", f"rfn_nest={data / 'reference/rfn_nest_tno21'}", "--thumbnail", "0", "--workers", "2"]
+    assert _evaluate(tmp_path, *options) == 0
+    (means,) = _results(tmp_path)["means"]
+    published = {
+        "EN:bits_256": 6.84134,
+        "SD:root_sum_sq_01": 71.90131,
+        "MI:twice_en": 13.68269,
+        "Nabf:modified_01": 0.07288,
+        "SCD:sum_corr": 1.83676,
+        "MS-SSIM:mef_3scale": 0.91456,
+    }
+    assert {key: means[key] for key in published} == pytest.approx(published, abs=6e-6)
+    assert means["method"] == "rfn_nest"

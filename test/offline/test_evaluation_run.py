@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 from fusion_ros.cli.recordings import open_recording
-from fusion_ros.errors import FusionError, WeightsError
+from fusion_ros.engines import EngineSettings
+from fusion_ros.errors import BagError, FusionError, WeightsError
 from fusion_ros.evaluation.conditions import Condition
 from fusion_ros.evaluation.executors import Cluster, Processes, Serial
 from fusion_ros.evaluation.results import AS_RECORDED, Evaluation, MethodFacts
@@ -115,8 +118,8 @@ def test_several_processes_give_the_same_bytes_as_one(folders, tmp_path):
 
 def test_a_cluster_gives_the_same_bytes_as_one_process(folders, tmp_path):
     distributed = pytest.importorskip("distributed", reason="needs Dask (pip install distributed)")
-    plan = _plan(folders)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    plan = _plan(folders, is_sequence=True)  # in which a pipeline carries something on
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
         done = _run(plan, tmp_path / "cluster", Cluster(cluster.scheduler_address))
     assert done.to_json() == _run(plan, tmp_path / "alone").to_json()
 
@@ -231,3 +234,67 @@ def test_the_residual_of_an_aligning_network_is_what_its_flow_leaves(folders, tm
         assert frame.residual_px == pytest.approx(3.0, abs=1e-4) if found == 0 else frame.residual_px < 0.5, (
             frame.residual_px
         )
+
+
+def test_what_was_done_goes_on_with_other_threads_but_not_with_other_versions(folders, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _run(_plan(folders), tmp_path / "work", _Dies(after=4))
+    threads = tuple(
+        replace(method, settings=replace(method.settings, engine=EngineSettings(threads=1)))
+        for method in _plan(folders).methods
+    )
+    rest = _Counts()
+    _run(_plan(folders, methods=threads), tmp_path / "work", rest)
+    assert rest.pieces == 2
+    facts = [MethodFacts(name) for name in METHODS]
+    with pytest.raises(FusionError, match="versions"):
+        run(_plan(folders), tmp_path / "work", facts={}, methods=facts, origin="another commit")
+
+
+def test_the_random_part_of_a_still_depends_on_its_own_name_alone(folders, tmp_path):
+    conditions = (Condition(), *map(Condition, parse_degradations("darkness:3,glare:30")))
+    every = _run(_plan(folders, conditions=conditions), tmp_path / "every")
+    (folders / "rgb" / "0.png").unlink()
+    rest = _run(_plan(folders, conditions=conditions), tmp_path / "rest")
+    values = {(frame.frame, frame.method, frame.condition): frame.values["EN:bits_256"] for frame in every.frames}
+    assert len(rest.frames) == 5 * 2 * 3
+    for frame in rest.frames:
+        assert frame.values["EN:bits_256"] == values[frame.frame, frame.method, frame.condition]
+
+
+class _BreaksOff:
+    """A recording that ends with an error after some moments."""
+
+    def __init__(self, recording, after: int) -> None:
+        self._recording, self._after = recording, after
+        self.name, self.is_sequence, self.count = recording.name, recording.is_sequence, recording.count
+        self.facts, self.identity = recording.facts, recording.identity
+
+    def parts(self, size):
+        return [self]
+
+    def open(self):
+        return self
+
+    def __iter__(self):
+        yield from itertools.islice(self._recording.open(), self._after)
+        raise BagError("damaged: the rest is missing")
+
+
+def test_what_was_measured_before_a_recording_broke_off_stays_with_what_is_known_of_it(folders, tmp_path):
+    plan = _plan(folders, is_sequence=True)
+    (recording,) = plan.recordings
+    broken = _BreaksOff(recording, after=4)
+    broken.facts = lambda: recording.facts  # as a reading says it
+    evaluation = _run(replace(plan, recordings=(broken,)), tmp_path / "work")
+    (source,) = evaluation.sources
+    assert len(evaluation.frames) == 4 * len(METHODS)
+    assert source.is_sequence and source.kind == "images"
+    assert source.problems == (f"{recording.name}: damaged: the rest is missing",)
+
+
+def test_a_frame_after_one_that_could_not_be_read_has_nothing_before_it(folders, tmp_path):
+    (folders / "thermal" / "3.png").write_bytes(b"no image")
+    evaluation = _run(_plan(folders, is_sequence=True), tmp_path / "work")
+    values = {frame.frame: frame.values["Flicker:unexplained_change"] for frame in evaluation.select("average")}
+    assert [name for name, value in values.items() if math.isnan(value)] == ["0", "4"]
