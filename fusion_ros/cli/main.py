@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import FusionError, nearest_name
@@ -46,8 +47,15 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 
 
+_NEGATIVE_NUMBER = re.compile(r"^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
+
+
 class _Parser(argparse.ArgumentParser):
-    """Names the nearest known option when one is misspelled."""
+    """Names the nearest known option when one is misspelled, and takes numbers such as -3e-05 for numbers."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own knows no exponents
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
         found, unknown = self.parse_known_args(args, namespace)

@@ -208,16 +208,15 @@ def _by_level(conditions: Sequence[ConditionFacts]) -> list[ConditionFacts]:
 
 
 def _thinned(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return means of equally many neighbours, at most as many as are worth drawing; NaN where all are."""
-    together = -(-len(time) // _MOST_POINTS)
-    if together < 2:
+    """Return means of neighbours, at most as many as are worth drawing; NaN where all of them are."""
+    if len(time) <= _MOST_POINTS:
         return time, value
-    whole = len(time) // together * together
-    groups = value[:whole].reshape(-1, together)
-    defined = np.isfinite(groups)
-    total = np.where(defined, groups, 0.0).sum(axis=1)
-    mean = np.divide(total, defined.sum(axis=1), out=np.full(len(groups), np.nan), where=defined.any(axis=1))
-    return time[:whole].reshape(-1, together).mean(axis=1), mean
+    starts = np.linspace(0, len(time), _MOST_POINTS, endpoint=False).astype(int)
+    defined = np.isfinite(value)
+    numbers = np.add.reduceat(defined.astype(int), starts)
+    total = np.add.reduceat(np.where(defined, value, 0.0), starts)
+    mean = np.divide(total, numbers, out=np.full(len(starts), np.nan), where=numbers > 0)
+    return np.add.reduceat(time, starts) / np.diff([*starts, len(time)]), mean
 
 
 def _line(axes: Axes, index: int, x: np.ndarray, y: np.ndarray, marker: str = "") -> None:

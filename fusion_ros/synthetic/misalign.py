@@ -126,7 +126,7 @@ class Misalignment:
 
         Sampling is bicubic: bilinear sampling between pixels takes 10 to 15 % of the spatial frequency of real
         thermal images, and a metric of sharpness would report that instead of the misalignment; bicubic takes 1
-        to 3 %. OpenCV's has a price: edges lie within 1/15 px of where the field says, and beside hard ones it
+        to 3 %. OpenCV's has a price: edges lie within 1/12 px of where the field says, and beside hard ones it
         overshoots by a few per cent (integers saturate).
 
         Beyond its border the image is reflected, the border pixel not repeated: a constant would frame the

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from fusion_ros.cli.main import verb_parser
 from fusion_ros.cli.options import add_settings, settings_from
 from fusion_ros.errors import SettingsError
 from fusion_ros.settings import Settings, setting
@@ -94,3 +95,21 @@ def test_the_help_tells_meaning_unit_bounds_default_and_choices(capsys):
     assert "--pairing.strict, --no-pairing.strict Be strict. (default: True)" in text
     assert "How many, 100% sure. (at least 0; default: 3)" in text
     assert "--topics [STR ...] Names. (default: none)" in text
+
+
+def test_a_negative_number_may_have_an_exponent():
+    words = [
+        "--rgb",
+        "a",
+        "--thermal",
+        "b",
+        "--out",
+        "c",
+        "--alignment.homography",
+        "1",
+        "-2.97e-05",
+        "-.5",
+        "-1E3",
+    ]
+    args = verb_parser("fuse").parse_args([*words, "0", "0", "0", "0", "1"])
+    assert vars(args)["alignment.homography"][1:4] == [-2.97e-05, -0.5, -1000.0]
