@@ -91,7 +91,8 @@ class _BagReading:
         self._now_ns = 0
         self._waiting: deque[Pair[Arrival]] = deque()  # for their fused images
         self._fused: OrderedDict[int, BagMessage] = OrderedDict()  # by stamp, for their pairs
-        self._newest_fused_ns = 0
+        fused = recording.fused.values()
+        self._awaited = {message.stamp_ns for message in self._bag.messages(fused)} if fused else set()
         self._counts = Counter[str]()
 
     def __iter__(self) -> Iterator[Moment]:
@@ -122,7 +123,6 @@ class _BagReading:
                 yield Arrival(sensors[message.topic], message.stamp_ns, message.receive_ns, decode)
                 continue
             self._counts["fused"] += 1
-            self._newest_fused_ns = message.stamp_ns
             self._fused[message.stamp_ns] = message
             while self._now_ns - next(iter(self._fused.values())).receive_ns > _PATIENCE_NS:
                 self._fused.popitem(last=False)
@@ -137,10 +137,10 @@ class _BagReading:
             yield self._fused_moment(self._waiting.popleft())
 
     def _is_decided(self, pair: Pair[Arrival]) -> bool:
-        """Whether a pair's fused image is here, or comes no more: a newer one is here, or time is up."""
+        """Whether a pair's fused image is here, or comes no more: there is none in the bag, or time is up."""
         stamp_ns, received_ns = self._stamp_ns(pair), max(pair.rgb.receive_ns, pair.thermal.receive_ns)
         is_late = self._now_ns - received_ns > _PATIENCE_NS
-        return stamp_ns in self._fused or self._newest_fused_ns > stamp_ns or is_late
+        return stamp_ns in self._fused or stamp_ns not in self._awaited or is_late
 
     def _fused_moment(self, pair: Pair[Arrival]) -> Moment:
         moment = _moment(pair)

@@ -51,7 +51,8 @@ _CONDITIONS = ("day", "night", "smoke")
 _TIME_S = 2.0
 _RATE_HZ = 25.0
 _METRICS = "EN,SD,CC,SCD,SSIM,VIF,Qabf"
-_OF_PICTURES = ("rgb", "thermal", "models")
+_OF_PICTURES = ("rgb", "thermal", "models", "limit", "width", "metrics")
+_LIMIT, _WIDTH = 6, 320
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence", type=float, default=0.95, metavar="P", help="of two evaluations' intervals (default: 0.95)"
     )
-    parser.add_argument(
-        "--metrics", default=_METRICS, metavar="NAME,...", help=f"of the picture's table (default: {_METRICS})"
-    )
+    parser.add_argument("--metrics", metavar="NAME,...", help=f"of the picture's table (default: {_METRICS})")
     parser.add_argument(
         "--models", metavar="NAME,...", help="models and classical methods (default: all that are installed)"
     )
@@ -75,10 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rgb", metavar="PATH", help="image or folder of the RGB camera (default: synthetic frames)"
     )
     parser.add_argument("--thermal", metavar="PATH", help="the same of the thermal camera")
-    parser.add_argument(
-        "--limit", type=int, default=6, metavar="N", help="pairs at most, evenly spread (default: 6)"
-    )
-    parser.add_argument("--width", type=int, default=320, metavar="PX", help="width of one picture (default: 320)")
+    parser.add_argument("--limit", type=int, metavar="N", help=f"pairs at most, evenly spread (default: {_LIMIT})")
+    parser.add_argument("--width", type=int, metavar="PX", help=f"width of one picture (default: {_WIDTH})")
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic street (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is at --out")
     add_settings(parser, FusionSettings)
@@ -90,13 +87,16 @@ def main(args: argparse.Namespace) -> int:
         return _compare_evaluations(args)
     if args.out is None:
         raise FusionError("--out: expected the picture to write (.jpg or .png), or two evaluations to compare")
-    columns = select_columns(args.metrics)
+    columns = select_columns(_METRICS if args.metrics is None else args.metrics)
+    limit, width = (
+        default if given is None else given for given, default in ((args.limit, _LIMIT), (args.width, _WIDTH))
+    )
     for single in {"model", "network"} & set(vars(args)):
         raise FusionError(f"--{single} is for one method; name the methods to compare with --models")
     if args.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise FusionError(f"--out: expected a picture, .jpg or .png, got {str(args.out)!r}")
-    if args.width < 16:
-        raise FusionError(f"--width: expected at least 16 px, got {args.width}")
+    if width < 16:
+        raise FusionError(f"--width: expected at least 16 px, got {width}")
     refuse_existing(args.out, args.out.exists(), args.overwrite)
     models = _models(args.models)
     settings = replace(settings_from(args, FusionSettings), network="")  # a network's own, and so for one method
@@ -105,15 +105,14 @@ def main(args: argparse.Namespace) -> int:
     elif args.rgb is None or args.thermal is None:
         raise FusionError("expected --rgb and --thermal, or neither for synthetic frames; got one of them")
     else:
-        pairs = _own(args.rgb, args.thermal, args.limit)
+        pairs = _own(args.rgb, args.thermal, limit)
     pictures, rows = [], []
     for model in tqdm(models, unit="method", disable=None, leave=False):
         results = _fused(pairs, replace(settings, model=model))
         pictures.append([result.image for result in results])
         rows.append((model, *_figures(results, columns)))
     thermal, rgb = zip(*(result.sources[:2] for result in results), strict=True)  # the same for every method
-    height, width = rgb[0].shape[:2]
-    tile = round(args.width * height / width), args.width
+    tile = round(width * rgb[0].shape[0] / rgb[0].shape[1]), width
     print(table(("method", *map(_title, columns), "fuse ms"), rows))
     labels = ["RGB", "thermal", *map(_short, models)]
     write_image(args.out, contact_sheet([rgb, thermal, *pictures], labels=labels, tile=tile))
@@ -132,6 +131,8 @@ def _compare_evaluations(args: argparse.Namespace) -> int:
         if args.out.suffix.lower() != ".md":
             raise FusionError(f"--out: expected a .md file for two evaluations, got {str(args.out)!r}")
         refuse_existing(args.out, args.out.exists(), args.overwrite)
+        if not args.out.parent.is_dir():
+            raise FusionError(f"--out: there is no folder {args.out.parent}")
     first, second = (Evaluation.read(_results_file(Path(text))) for text in args.results)
     comparison = compare_evaluations(first, second, confidence=args.confidence)
     print(comparison.to_text())

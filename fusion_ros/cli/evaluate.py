@@ -26,6 +26,7 @@ from ..evaluation.conditions import Condition
 from ..evaluation.executors import Cluster, Executor, Processes, Serial
 from ..evaluation.results import DATE, Evaluation, MethodFacts
 from ..evaluation.run import Plan, run
+from ..evaluation.tables import dropped_in_words, sensors_in_words
 from ..evaluation.work import Method
 from ..frame import Sensor
 from ..metrics import Column, Needs, select_columns
@@ -95,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     stress.add_argument("--seed", type=int, default=0, help="of whatever is random (default: 0)")
     how = parser.add_argument_group("how")
-    how.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the report goes")
+    how.add_argument("--out", required=True, metavar="FOLDER", help="where the report goes")
     how.add_argument("--overwrite", action="store_true", help="replace what is at --out, finished or not")
     how.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     how.add_argument(
@@ -108,6 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Evaluate, report, and say by the exit status whether everything could be read."""
+    if not args.out.strip():
+        raise FusionError("--out: expected a folder, got an empty name")
+    args.out = Path(args.out)
     refuse_existing(args.out, _is_finished(args.out), args.overwrite)
     _check_numbers(args)
     settings = settings_from(args, FusionSettings)
@@ -124,31 +128,34 @@ def main(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     evaluation, pictures = _run(plan, described, args)
+    absent = [method.name for method in plan.methods if not any(evaluation.select(method.name))]
     for problem in evaluation.problems:
         print(f"fusion-ros: {problem}", file=sys.stderr)
     if not evaluation.frames:
         shutil.rmtree(args.out / _WORK, ignore_errors=True)
         raise FusionError(f"not one frame could be evaluated: {_why_nothing(evaluation)}")
+    for name in absent:
+        print(
+            f"fusion-ros: not one frame of {name} could be measured: {_why_nothing(evaluation)}", file=sys.stderr
+        )
     _write(evaluation, pictures, args.out)
     shutil.rmtree(args.out / _WORK, ignore_errors=True)
     print(f"wrote {args.out / 'report.html'}, results.json, frames.csv and table.md: {_tally(evaluation)}")
-    return 1 if evaluation.problems else 0
+    return 1 if evaluation.problems or absent else 0
 
 
 def _run(
     plan: Plan, described: Sequence[MethodFacts], args: argparse.Namespace
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
-    work = args.out / _WORK
-    if args.overwrite:
-        shutil.rmtree(work, ignore_errors=True)
     facts = _facts()
     with _progress(plan.count) as on_moments:
         return run(
             plan,
-            work,
+            args.out / _WORK,
             facts=facts,
             methods=described,
             origin=f"{facts['fusion_ros']} {facts['packages']}",
+            replace_other=args.overwrite,
             executor=_executor(args),
             on_moments=on_moments,
         )
@@ -158,9 +165,11 @@ def _why_nothing(evaluation: Evaluation) -> str:
     if evaluation.problems:
         return shortened(evaluation.problems, 1)
     counts = [
-        f"{s.name}: {s.paired} pairs of {dict(s.received)}, without a pair {s.dropped}" for s in evaluation.sources
+        f"{source.name}: {source.paired} pairs of {sensors_in_words(source.received)}, in no pair: "
+        f"{dropped_in_words(source.dropped)}"
+        for source in evaluation.sources
     ]
-    return f"{'; '.join(counts)}; check stamps, pairing.tolerance_ms and the topics"
+    return f"{'; '.join(counts)}; check stamps (fused images carry the reference's), pairing.* and topics"
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -193,8 +202,10 @@ def _methods(
     """Return the methods, each opened once, so that what is wrong with one is said before hours of work."""
     if "model" in vars(args):
         raise FusionError("--model is for one method; name the methods to evaluate with --method")
-    named = args.method or ("" if labels else _METHODS)
+    named = args.method if args.method is not None else "" if labels else _METHODS
     names = [name for name in map(str.strip, named.split(",")) if name]
+    if not names and not labels:
+        raise FusionError(f"--method: expected names separated by commas, got {args.method!r}")
     for name, number in Counter([*labels, *names]).items():
         if number > 1:
             raise FusionError(f"{name!r} is named twice; give fused images another name with LABEL=PATH")
@@ -230,8 +241,8 @@ def _columns(choice: str, recordings: Sequence[Recording]) -> tuple[Column, ...]
 
 
 def _conditions(args: argparse.Namespace, recordings: Sequence[Recording]) -> tuple[Condition, ...]:
-    misalignments = parse_misalignments(args.misalign) if args.misalign else ()
-    degradations = parse_degradations(args.degrade) if args.degrade else ()
+    misalignments = parse_misalignments(args.misalign) if args.misalign is not None else ()
+    degradations = parse_degradations(args.degrade) if args.degrade is not None else ()
     if (misalignments or degradations) and (args.fused or args.fused_topic):
         raise FusionError(
             "--misalign and --degrade change what a method sees; images that are fused already cannot be made "

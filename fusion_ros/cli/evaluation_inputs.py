@@ -70,9 +70,19 @@ def chosen_recordings(args: argparse.Namespace, reference: Sensor) -> tuple[list
     pairing = settings_from(args, PairingSettings, prefix="pairing")
     if pairing.policy != "nearest":
         raise FusionError("--pairing.policy: evaluation pairs with 'nearest'; message_filters needs a running ROS")
+    if args.bag and args.rgb_topic == args.thermal_topic:
+        raise FusionError(f"--rgb-topic and --thermal-topic: expected two topics, got {args.rgb_topic} for both")
+    if args.salvage and not args.bag:
+        raise FusionError("--salvage belongs to a --bag, and none is given")
+    if args.sequence and args.rgb is None:
+        raise FusionError("--sequence belongs to folders of images; a bag is a sequence anyway")
+    seen: set[Path] = set()
     for path in args.bag:
         if not Path(path).exists():
             raise FusionError(f"no bag at {path}")
+        if Path(path).resolve() in seen:
+            raise FusionError(f"--bag: {path} is given twice; its frames would count twice")
+        seen.add(Path(path).resolve())
         found.append(BagRecording(_stem(Path(path)), path, topics, pairing, topic, reference, args.salvage))
     if not found:
         raise FusionError("nothing to evaluate on: give --rgb and --thermal, or --bag")
@@ -87,9 +97,12 @@ def _restricted(recording: ImageRecording | VideoRecording, names: Path | None) 
     if not isinstance(recording, ImageRecording):
         raise FusionError("--names chooses among images, got videos")
     try:
-        lines = [line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = names.read_text(encoding="utf-8", errors="surrogateescape")  # as Python reads names of files
     except OSError as error:
         raise FusionError(f"--names: {names}: cannot be read: {error.strerror}") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise FusionError(f"--names: {names} names no image")
     wanted = [line if line in recording.files else Path(line).stem for line in lines]
     missing = [name for name in wanted if name not in recording.files]
     if missing:
@@ -110,6 +123,8 @@ def _labelled(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         label, given, path = text.partition("=")
         label, path = (label, path) if given else (_stem(Path(text)), text)
+        if not label:
+            raise FusionError(f"--fused: expected LABEL=PATH, got {text!r}")
         if label in found:
             raise FusionError(f"--fused: {label!r} is named twice; give them names with LABEL=PATH")
         found[label] = path

@@ -6,6 +6,7 @@ The order in which pieces are finished does not matter, since each is its own.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -67,6 +68,7 @@ class Processes:
         pool = ProcessPoolExecutor(
             self._number, mp_context=context, initializer=_begin_worker, initargs=(counter, self._threads)
         )
+        others = set(multiprocessing.active_children())
         seen = 0
         try:
             futures = {pool.submit(_do_counted, piece): piece for piece in pieces}
@@ -79,13 +81,17 @@ class Processes:
                 now = counter.value
                 on_moments(now - seen)
                 seen = now
+            pool.shutdown()
         except BrokenProcessPool as error:
             raise FusionError(
                 "a worker process died, most likely for want of memory; what was finished is kept: run the same "
                 "command again with fewer --workers"
             ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            # After an interruption nobody waits for what is being done: it may be a whole bag.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
 
 
 class Cluster:
@@ -145,6 +151,7 @@ _counter: Any = None
 def _begin_worker(counter: Any, threads: int) -> None:
     global _counter
     _counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer; it ends the others
     use_threads(threads)
 
 

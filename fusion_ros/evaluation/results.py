@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FusionError
+from ..errors import FusionError, SettingsError
 from ..metrics import Column, select_columns
 
 __all__ = [
@@ -251,7 +251,12 @@ class Evaluation:
             ) from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise FusionError(f"{path}: expected the results.json of 'fusion-ros evaluate' ({FORMAT})")
-        return cls._from(content)
+        try:
+            return cls._from(content)
+        except (KeyError, TypeError, AttributeError, SettingsError) as error:
+            raise FusionError(
+                f"{path}: incomplete, or written by another version of 'fusion-ros evaluate': {error}"
+            ) from error
 
     @classmethod
     def _from(cls, content: Mapping[str, Any]) -> Evaluation:

@@ -69,6 +69,7 @@ def run(
     facts: Mapping[str, str],
     methods: Sequence[MethodFacts],
     origin: str = "",
+    replace_other: bool = False,
     executor: Executor | None = None,
     on_moments: Callable[[int], None] = lambda number: None,
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
@@ -80,6 +81,7 @@ def run(
         methods: Descriptions, in the plan's order.
         origin: What results depend on beside the plan, such as commit and versions: pieces of another are not
             taken over.
+        replace_other: Discard the beginnings of another evaluation in ``folder``; those of this one are kept.
         executor: Who does the work; this process by default.
         on_moments: Told how many moments were done since it was last called.
 
@@ -91,7 +93,7 @@ def run(
         FusionError: A method cannot be run at all, or the folder holds another evaluation.
     """
     pieces = plan.pieces()
-    store = PieceStore(folder, pieces, origin)
+    store = PieceStore(folder, pieces, origin, replace_other=replace_other)
     todo = [piece for piece in pieces if piece not in store]
     on_moments(sum(piece.recording.count for piece in pieces if piece in store))
     for piece, result in (executor or Serial()).run(todo, on_moments):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -27,18 +29,24 @@ class PieceStore:
         folder: Made if it is not there.
         pieces: All pieces of the evaluation; finished ones of an earlier attempt are taken over.
         origin: What else results depend on: commit and versions.
+        replace_other: Discard the beginnings of another evaluation.
 
     Raises:
         FusionError: The folder holds the beginnings of another evaluation, or cannot be written.
     """
 
-    def __init__(self, folder: Path, pieces: Iterable[Piece], origin: str = "") -> None:
+    def __init__(
+        self, folder: Path, pieces: Iterable[Piece], origin: str = "", *, replace_other: bool = False
+    ) -> None:
         self.folder = folder
         # Taken once: a file that is touched while the evaluation runs does not make its pieces unknown.
         self._names = {piece: _digest(_identity(piece))[:20] for piece in pieces}
         request = _digest([_FORMAT, origin, list(self._names.values())])
         manifest = folder / _MANIFEST
-        if manifest.is_file() and json.loads(manifest.read_text())["request"] != request:
+        is_other = folder.is_dir() and _request_of(manifest) != request
+        if is_other and replace_other:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif is_other:
             raise FusionError(
                 f"{folder} holds an unfinished evaluation of something else (other files, methods, settings, "
                 "metrics or versions); choose another --out, or start afresh with --overwrite"
@@ -50,7 +58,11 @@ class PieceStore:
         _write(manifest, json.dumps({"request": request}).encode())
 
     def __contains__(self, piece: Piece) -> bool:
-        return self._path(piece).is_file()
+        try:
+            self.get(piece)
+        except (OSError, ValueError, KeyError, TypeError):  # not done, or cut off when the power went
+            return False
+        return True
 
     def add(self, piece: Piece, result: PieceResult) -> None:
         """Keep a result; where writing is interrupted it counts as not done."""
@@ -131,10 +143,21 @@ def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
+def _request_of(manifest: Path) -> str:
+    """Return what a folder was begun for; empty where it does not say."""
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8"))["request"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _write(path: Path, data: bytes) -> None:
     draft = path.with_suffix(".part")
     try:
-        draft.write_bytes(data)
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
         raise FusionError(f"{path}: cannot be written: {error.strerror}") from error

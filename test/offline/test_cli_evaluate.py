@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -157,8 +162,9 @@ def test_names_choose_images(folders):
     options = ["--names", folders / "split.txt", "--method", "average", "--metrics", "EN"]
     assert _evaluate(folders, *_images(folders), *options) == 0
     assert [frame["frame"] for frame in _results(folders)["frames"]] == ["3", "1"]
-    (folders / "split.txt").write_text("77\n")
-    assert _evaluate(folders, *_images(folders), *options, "--overwrite") == 2
+    for text in (b"77\n", b"caf\xe9\n", b"\n"):
+        (folders / "split.txt").write_bytes(text)
+        assert _evaluate(folders, *_images(folders), *options, "--overwrite") == 2
 
 
 def _truncate(path: Path) -> None:
@@ -247,6 +253,13 @@ def test_an_unknown_storage_is_named(folders, capsys):
             "cannot be made anew",
         ),
         (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--workers", "0"], "--workers"),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--method", ","], "--method: expected names"),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--fused", "={}/mine"], "expected LABEL=PATH"),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--misalign", ""], "misalign"),
+        (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--salvage"], "--salvage belongs to a --bag"),
+        (["--bag", "{}/rgb", "--sequence"], "--sequence belongs to folders"),
+        (["--bag", "{}/rgb", "{}/mine/../rgb"], "is given twice"),
+        (["--bag", "{}/rgb", "--rgb-topic", "/a", "--thermal-topic", "/a"], "expected two topics"),
         (["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--fused", "{}/mine", "{}/rgb/../mine"], "named twice"),
         (
             ["--rgb", "{}/rgb", "--thermal", "{}/thermal", "--degrade", "thermal_frozen:5"],
@@ -310,3 +323,63 @@ def test_the_published_table_of_rfn_nest_comes_out_of_its_published_images(share
     }
     assert {key: means[key] for key in published} == pytest.approx(published, abs=6e-6)
     assert means["method"] == "rfn_nest"
+
+
+def test_fused_images_that_come_late_or_out_of_order_find_their_pairs(folders, capsys):
+    bag = _make_bag(folders, "sources", "--rate", "20")
+    both = folders / "both"
+    with BagReader(bag) as reader, BagWriter(both, "mcap") as writer:
+        messages = [(message.receive_ns, message.topic, message) for message in reader.messages()]
+        images = [message for _, topic, message in messages if topic == "/rgb/image_raw"]
+        for place, message in enumerate(images):
+            delay = 180_000_000 if place % 2 else 20_000_000  # every second one after the next one
+            messages.append((message.receive_ns + delay, "/fused/image", message))
+        for receive_ns, topic, message in sorted(messages, key=lambda item: item[:2]):
+            writer.write_cdr(topic, message.type, message.cdr, receive_ns)
+    assert _evaluate(folders, "--bag", both, "--fused-topic", "/fused/image", "--metrics", "EN") == 0
+    results = _results(folders)
+    assert len(results["frames"]) == 5 and results["sources"][0]["dropped"]["fused_image"] == {}
+    options = ["--bag", both, "--fused-topic", "/fused/image", "--method", "average", "--metrics", "EN"]
+    assert (
+        _evaluate(folders, *options, "--reference", "thermal", out="other") == 0
+    )  # both cameras share their stamps
+
+
+def test_fused_images_of_other_stamps_are_said(folders, capsys):
+    bag = _make_bag(folders, "sources", "--rate", "20")
+    shifted = _make_bag(folders, "shifted", "--rate", "20", "--start", "1.005")
+    both = folders / "both"
+    with BagReader(bag) as reader, BagReader(shifted) as other, BagWriter(both, "mcap") as writer:
+        for message in [*reader.messages(), *other.messages(["/rgb/image_raw"])]:
+            is_fused = message.topic == "/rgb/image_raw" and message.stamp_ns % 10_000_000
+            topic = "/fused/image" if is_fused else message.topic
+            writer.write_cdr(topic, message.type, message.cdr, message.receive_ns)
+    options = ["--bag", both, "--fused-topic", "/fused/image", "--method", "average", "--metrics", "EN"]
+    assert _evaluate(folders, *options) == 1
+    error = capsys.readouterr().err
+    assert "not one frame of fused_image" in error and "5 no pair of its stamp" in error
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_ctrl_c_twice_ends_a_run_with_workers_and_the_same_command_goes_on(folders):
+    for kind in ("rgb", "thermal"):
+        for number in range(5, 60):
+            shutil.copy(folders / kind / f"{number % 5}.png", folders / kind / f"{number}.png")
+    words = [*_images(folders), "--method", "average,laplacian", "--workers", "2", "--out", folders / "out"]
+    command = [sys.executable, "-m", "fusion_ros.cli", "evaluate", *map(str, words)]
+    # A shell starts background jobs deaf to Ctrl-C, and so may whatever runs this test.
+    deaf_no_more = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True, **deaf_no_more)
+    work = folders / "out" / ".unfinished"
+    limit = time.monotonic() + 60
+    while not list(work.glob("*.zip")) and time.monotonic() < limit and process.poll() is None:
+        time.sleep(0.02)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.2)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "interrupted" in error
+    assert "Traceback" not in error
+    assert not (folders / "out" / "report.html").exists()
+    assert main(["evaluate", *map(str, words)]) == 0
+    assert len(_results(folders)["frames"]) == 120

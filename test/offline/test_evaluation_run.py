@@ -180,7 +180,13 @@ def test_a_written_evaluation_can_be_read_back(folders, tmp_path):
     path.write_text(evaluation.to_json())
     assert Evaluation.read(path).to_json() == evaluation.to_json()
     assert json.loads(path.read_text())["frames"][0]["values"]["Flicker:unexplained_change"] is None
-    for text, reason in (("{", "got no JSON"), ("{}", "fusion_ros evaluation 1")):
+    broken = (
+        ("{", "got no JSON"),
+        ("{}", "fusion_ros evaluation 1"),
+        ('{"format": "fusion_ros evaluation 1"}', "results.json: incomplete"),
+        (evaluation.to_json().replace("SD:population_255", "SD:gone"), "another version.*no variant 'gone'"),
+    )
+    for text, reason in broken:
         path.write_text(text)
         with pytest.raises(FusionError, match=reason):
             Evaluation.read(path)
@@ -298,3 +304,21 @@ def test_a_frame_after_one_that_could_not_be_read_has_nothing_before_it(folders,
     evaluation = _run(_plan(folders, is_sequence=True), tmp_path / "work")
     values = {frame.frame: frame.values["Flicker:unexplained_change"] for frame in evaluation.select("average")}
     assert [name for name, value in values.items() if math.isnan(value)] == ["0", "4"]
+
+
+def test_what_a_power_cut_spoilt_is_done_again(folders, tmp_path):
+    plan = _plan(folders)
+    with pytest.raises(KeyboardInterrupt):
+        _run(plan, tmp_path / "work", _Dies(after=4))
+    done = next(path for path in (tmp_path / "work").glob("*.json") if path.name != "request.json")
+    done.write_text(done.read_text()[:50])
+    rest = _Counts()
+    _run(_plan(folders), tmp_path / "work", rest)
+    assert rest.pieces == 3
+    (tmp_path / "work" / "request.json").write_text("")
+    with pytest.raises(FusionError, match="--overwrite"):
+        _run(_plan(folders), tmp_path / "work")
+    facts = [MethodFacts(name) for name in METHODS]
+    fresh = _Counts()
+    run(_plan(folders), tmp_path / "work", facts={}, methods=facts, executor=fresh, replace_other=True)
+    assert fresh.pieces == 6
