@@ -26,7 +26,12 @@ class Condition:
         if self.stress is None:
             return ConditionFacts()
         return ConditionFacts(
-            self.stress.name, self.stress.kind, self.stress.level, self.stress.unit, self.is_misalignment
+            self.stress.name,
+            self.stress.kind,
+            self.stress.level,
+            self.stress.unit,
+            self.is_misalignment,
+            worse_is_lower=isinstance(self.stress, Degradation) and self.stress.worse_is_lower,
         )
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..errors import shortened
 from ..metrics import Column
 from . import plots
-from .ranking import Ranks, places, ranks, verdict, worst_and_best
+from .ranking import Ranks, basis, places, ranks, verdict, worst_and_best
 from .results import (
     AS_RECORDED,
     RESIDUAL,
@@ -24,8 +24,9 @@ from .results import (
     PictureKey,
     SourceFacts,
     Thumbnails,
+    by_severity,
 )
-from .tables import arrow, dropped_in_words, figure, offset_in_words, sensors_in_words
+from .tables import arrow, dropped_in_words, figure, mean_rank, offset_in_words, sensors_in_words
 
 __all__ = ["contents"]
 
@@ -136,16 +137,18 @@ def contents(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbnails]
     galleries = [_gallery(evaluation, method, thumbnails) for method in methods]
     return {
         "title": shortened(names),
-        "verdict": re.split("`([^`]*)`", verdict(evaluation)),  # every second part is a method's name
+        "verdict": _with_names(verdict(evaluation)),
         "tiles": _tiles(evaluation),
         "methods": methods,
         "metrics": metrics,
         "summary": [(metric, _cells(evaluation, metric.key, AS_RECORDED, recorded)) for metric in metrics],
+        "basis": _with_names(basis(recorded)),
         "totals": _totals(evaluation, recorded),
-        "ranking": _themed(plots.ranking(evaluation)) if len(methods) > 1 and metrics else "",
+        "ranking": _themed(plots.ranking(evaluation)) if len(recorded.ranked) > 1 else "",
         "sources": [_of_source(evaluation, source, metrics) for source in evaluation.sources if metrics],
         "stress": [_of_kind(evaluation, kind, metrics) for kind in plots.stress_kinds(evaluation)],
         "stress_tables": _stress_tables(evaluation, metrics, found),
+        "stress_bases": _stress_bases(evaluation, found),
         "galleries": [gallery for gallery in galleries if gallery.worst or gallery.best],
         "pairing": [_pairing(source) for source in evaluation.sources],
         "problems": evaluation.problems,
@@ -154,6 +157,11 @@ def contents(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbnails]
         "times_in_all": _times_in_all(evaluation),
         "facts": list(evaluation.facts.items()),
     }
+
+
+def _with_names(text: str) -> list[str]:
+    """Return a text in parts, of which every second one is a method's name."""
+    return re.split("`([^`]*)`", text) if text else []
 
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, int]]:
@@ -201,7 +209,7 @@ def _totals(evaluation: Evaluation, found: Ranks) -> list[tuple[str, list[str]]]
     rows = [("frames", [str(count) for count in counts])]
     if len(names) > 1 and evaluation.columns:
         rows.insert(0, ("best in", [str(len(found.led_by(name))) for name in names]))
-        rows.insert(1, ("mean rank", [f"{found.mean[name]:.1f}" for name in names]))
+        rows.insert(1, ("mean rank", [mean_rank(found, name) for name in names]))
     return rows
 
 
@@ -212,7 +220,7 @@ def _of_source(evaluation: Evaluation, source: SourceFacts, metrics: Sequence[_M
 
 
 def _of_kind(evaluation: Evaluation, kind: str, metrics: Sequence[_Metric]) -> _Charts:
-    levels = [condition.name for condition in evaluation.conditions if condition.kind == kind]
+    levels = [condition.name for condition in by_severity(evaluation.conditions) if condition.kind == kind]
     return _Charts(kind, ", ".join(levels), _panels(plots.stress(evaluation, kind), [_residual(), *metrics]))
 
 
@@ -230,12 +238,21 @@ def _stress_tables(
 ) -> list[_StressTable]:
     if len(evaluation.conditions) < 2:
         return []
-    misaligned = [condition.name for condition in evaluation.conditions if condition.is_misalignment]
+    conditions = by_severity(evaluation.conditions)
+    misaligned = [condition.name for condition in conditions if condition.is_misalignment]
     tables = (
         [_StressTable(_residual(), misaligned, _rows(evaluation, RESIDUAL, misaligned, {}))] if misaligned else []
     )
-    names = [condition.name for condition in evaluation.conditions]
+    names = [condition.name for condition in conditions]
     return tables + [_StressTable(m, names, _rows(evaluation, m.key, names, found)) for m in metrics]
+
+
+def _stress_bases(evaluation: Evaluation, found: Mapping[str, Ranks]) -> list[tuple[str, list[str]]]:
+    """Return conditions, and over which of their frames the methods are ranked where not all have the same."""
+    conditions: dict[str, list[str]] = {}
+    for condition in by_severity(evaluation.conditions):
+        conditions.setdefault(basis(found[condition.name]), []).append(condition.name)
+    return [(", ".join(names), _with_names(text)) for text, names in conditions.items() if text]
 
 
 def _rows(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import FusionError
 from .ranking import ranks
-from .results import AS_RECORDED, RESIDUAL, ConditionFacts, Evaluation, FrameRecord
+from .results import AS_RECORDED, RESIDUAL, Evaluation, FrameRecord, by_severity
 from .tables import stages_of
 
 if TYPE_CHECKING:
@@ -114,18 +114,22 @@ def stress_kinds(evaluation: Evaluation) -> list[str]:
 def stress(evaluation: Evaluation, kind: str) -> dict[str, str]:
     """Return metrics against the level of one kind of alteration, a line a method: column key to SVG.
 
-    ``residual_px`` comes first where the kind is a misalignment. Level 0 is the recording itself.
+    The recording itself is on the left, then come the levels from the mildest to the worst, evenly spaced: not
+    every kind has a number for what was not altered (visibility). ``residual_px`` comes first where the kind is
+    a misalignment, without the recording, which has none.
     """
-    levels = sorted((c for c in evaluation.conditions if c.kind == kind), key=lambda condition: condition.level)
+    levels = by_severity([condition for condition in evaluation.conditions if condition.kind == kind])
     has_residual = any(condition.is_misalignment for condition in levels)
     baseline = [c for c in evaluation.conditions if c.name == AS_RECORDED]
 
     def draw(axes: Axes, key: str) -> None:
-        shown = _by_level(levels if key == RESIDUAL else [*baseline, *levels])
+        shown = levels if key == RESIDUAL else [*baseline, *levels]
+        labels = [AS_RECORDED if condition in baseline else f"{condition.level:g}" for condition in shown]
         for index, method in enumerate(evaluation.methods):
             means = [evaluation.mean(key, method.name, condition.name) for condition in shown]
-            _line(axes, index, np.array([c.level for c in shown]), np.array(means), marker="o")
-        axes.set_xticks([condition.level for condition in shown])
+            _line(axes, index, np.arange(len(shown)), np.array(means), marker="o")
+        axes.set_xticks(range(len(shown)), labels)
+        axes.set_xlim(-0.5, len(shown) - 0.5)
         axes.set_xlabel(_label(f"{kind}, {levels[0].unit}" if levels[0].unit else kind))
         if key == RESIDUAL:
             axes.set_ylim(bottom=0.0)
@@ -135,9 +139,9 @@ def stress(evaluation: Evaluation, kind: str) -> dict[str, str]:
 
 
 def ranking(evaluation: Evaluation, condition: str = AS_RECORDED) -> str:
-    """Return the places of the methods in each metric as one SVG: the darker, the nearer to the first place."""
+    """Return the places of the ranked methods in each metric as one SVG: the darker, the nearer to the first."""
     found = ranks(evaluation, condition)
-    methods = [method.name for method in evaluation.methods]
+    methods = found.ranked
     names = [*(column.metric.name for column in evaluation.columns), "mean"]
     table = np.array([[*(p[m] for p in found.places.values()), found.mean[m]] for m in methods])
 
@@ -201,10 +205,6 @@ def _label(name: str) -> str:
 
 def _frames_of(evaluation: Evaluation, method: str, source: str, condition: str) -> list[FrameRecord]:
     return [frame for frame in evaluation.select(method, condition) if frame.source == source]
-
-
-def _by_level(conditions: Sequence[ConditionFacts]) -> list[ConditionFacts]:
-    return sorted(conditions, key=lambda condition: condition.level)
 
 
 def _thinned(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,14 +10,17 @@ import numpy as np
 from ..metrics import Column
 from .results import AS_RECORDED, Evaluation, FrameRecord
 
-__all__ = ["Ranks", "places", "ranks", "verdict", "worst_and_best"]
+__all__ = ["Ranks", "basis", "places", "ranks", "verdict", "worst_and_best"]
 
 _NEIGHBOURHOOD = 10  # a sequence's frames within a tenth of it show the same scene
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Places of the methods under one condition, by their means.
+    """Places of the methods under one condition, by their means over the frames that all of them have.
+
+    Means over different frames say more about the frames than about the methods. A method without any frame has no
+    place (NaN) and leaves the others theirs; where no frame is common to the others, none has a place.
 
     Attributes:
         condition: Its name.
@@ -26,7 +29,9 @@ class Ranks:
         best: Column key to the methods with the best mean; several where they are equal, none where fewer
             than two methods have a value.
         second: The same of the next best mean.
-        mean: Method to its mean place over the columns.
+        mean: Method to its mean place over the columns; NaN where it has none.
+        common: Number of the frames that the places are made from.
+        own: Method to the number of its own frames.
     """
 
     condition: str
@@ -34,6 +39,13 @@ class Ranks:
     best: dict[str, frozenset[str]]
     second: dict[str, frozenset[str]]
     mean: dict[str, float]
+    common: int
+    own: dict[str, int]
+
+    @property
+    def ranked(self) -> list[str]:
+        """Names of the methods that have places."""
+        return [method for method, mean in self.mean.items() if not np.isnan(mean)]
 
     def led_by(self, method: str) -> list[str]:
         """Return the keys of the columns in which a method has the best mean."""
@@ -42,19 +54,50 @@ class Ranks:
 
 def ranks(evaluation: Evaluation, condition: str = AS_RECORDED) -> Ranks:
     """Return the places of the methods in each column, each in its metric's direction."""
-    methods = [method.name for method in evaluation.methods]
+    frames = {m.name: list(evaluation.select(m.name, condition)) for m in evaluation.methods}
+    own = {method: len(of_method) for method, of_method in frames.items()}
+    named = [{(f.source, f.frame) for f in of_method} for of_method in frames.values() if of_method]
+    common = set.intersection(*named) if named else set()
+    compared = {
+        method: [f for f in of_method if (f.source, f.frame) in common]
+        for method, of_method in frames.items()
+        if of_method and common
+    }
     in_column, best, second = {}, {}, {}
     for column in evaluation.columns:
-        means = [evaluation.mean(column.key, method, condition) for method in methods]
+        means = [_mean([f.figure(column.key) for f in of_method]) for of_method in compared.values()]
         higher = column.metric.higher_is_better
-        in_column[column.key] = dict(zip(methods, places(means, higher).tolist(), strict=True))
+        found = dict(zip(compared, places(means, higher).tolist(), strict=True))
+        in_column[column.key] = {method: found.get(method, float("nan")) for method in frames}
         defined = sorted({mean for mean in means if not np.isnan(mean)}, reverse=higher)
         is_contest = np.count_nonzero(~np.isnan(means)) > 1
         for at, chosen in enumerate((best, second)):
             wanted = defined[at] if is_contest and len(defined) > at else None
-            chosen[column.key] = frozenset(m for m, mean in zip(methods, means, strict=True) if mean == wanted)
-    mean = {m: float(np.mean([p[m] for p in in_column.values()])) if in_column else float("nan") for m in methods}
-    return Ranks(condition, in_column, best, second, mean)
+            chosen[column.key] = frozenset(m for m, mean in zip(compared, means, strict=True) if mean == wanted)
+    mean = {m: float(np.mean([p[m] for p in in_column.values()])) if in_column else float("nan") for m in frames}
+    return Ranks(condition, in_column, best, second, mean, len(common), own)
+
+
+def basis(found: Ranks) -> str:
+    """Return in words over which frames the methods are ranked; empty where all of them have the same.
+
+    Names of methods stand between backticks.
+    """
+    if not found.places:
+        return ""
+    absent = [_quoted(method) for method, count in found.own.items() if count == 0]
+    counts = [count for count in found.own.values() if count]
+    if not counts:
+        return "There are no frames, so the methods are not ranked."
+    low, high = min(counts), max(counts)
+    text = [f"{_listed(absent)} {'has' if len(absent) == 1 else 'have'} no frames and no rank."] if absent else []
+    methods = "all other methods" if absent else "all methods"
+    own = f"means are over each method's own frames, {low if low == high else f'{low} to {high}'} of them."
+    if not found.common:
+        text.append(f"There is no frame that {methods} have, so they are not ranked; {own}")
+    elif found.common < high:
+        text.append(f"Ranked over the {_count(found.common, 'frame')} that {methods} have; {own}")
+    return " ".join(text)
 
 
 def places(values: Sequence[float], higher_is_better: bool) -> np.ndarray:
@@ -120,44 +163,63 @@ def verdict(evaluation: Evaluation) -> str:
         f"{_count(len(evaluation.methods), 'method')} on {_count(frames, 'pair')} from "
         f"{_count(len(evaluation.sources), 'source')}, judged by {_count(len(evaluation.columns), 'metric')}."
     ]
-    if len(evaluation.methods) > 1 and evaluation.columns:
-        text += _contest(evaluation)
-    else:
-        text.append("There is nothing to rank.")
+    if len(evaluation.methods) < 2 or not evaluation.columns:
+        return " ".join([*text, "There is nothing to rank."])
+    found = ranks(evaluation)
+    text += [sentence for sentence in (basis(found),) if sentence]
+    if len(found.ranked) > 1:
+        text += [*_led(evaluation, found), *_by_mean_rank(evaluation, found)]
+        text.append("Ranks say who is ahead, not by how much.")
     return " ".join(text)
 
 
-def _contest(evaluation: Evaluation) -> list[str]:
+def _led(evaluation: Evaluation, found: Ranks) -> list[str]:
+    """Return who has the best mean in which metrics; nothing where no metric has a best."""
     names = {column.key: column.metric.name for column in evaluation.columns}
-    found = ranks(evaluation)
-    led = sorted(((m.name, found.led_by(m.name)) for m in evaluation.methods), key=lambda item: -len(item[1]))
+    led = sorted(((method, found.led_by(method)) for method in found.ranked), key=lambda item: -len(item[1]))
     leaders = [(name, keys) for name, keys in led if keys]
-    text = []
-    if leaders and len(leaders[0][1]) == len(names):
+    if not leaders:
+        return []
+    if len(leaders[0][1]) == len(names):
         equals = [name for name, keys in leaders if len(keys) == len(names)]
-        text.append(f"{_listed([_quoted(m) for m in equals])} {_has(equals)} the best mean in every metric.")
-    elif leaders:
-        parts = [
-            f"{_quoted(name)} {'has the best mean ' if at == 0 else ''}in {len(keys)}"
-            f"{f' of {len(names)}' if at == 0 else ''} ({', '.join(names[key] for key in keys)})"
-            for at, (name, keys) in enumerate(leaders)
-        ]
-        text.append(f"{_listed(parts)}.")
-    first, *others = sorted(found.mean, key=found.mean.__getitem__)
-    text.append(
-        f"By mean rank over the metrics {_quoted(first)} comes first ({found.mean[first]:.1f}), "
-        f"before {_quoted(others[0])} ({found.mean[others[0]]:.1f})."
-    )
-    altered = [c.name for c in evaluation.conditions if c.name != AS_RECORDED]
-    if altered:
-        held = sum(_is_first(ranks(evaluation, condition), first) for condition in altered)
-        text.append(f"It is first by mean rank in {held} of {_count(len(altered), 'altered condition')}.")
-    text.append("Ranks say who is ahead, not by how much.")
-    return text
+        return [f"{_listed([_quoted(m) for m in equals])} {_has(equals)} the best mean in every metric."]
+    parts = [
+        f"{_quoted(name)} {'has the best mean ' if at == 0 else ''}in {len(keys)}"
+        f"{f' of {len(names)}' if at == 0 else ''} ({', '.join(names[key] for key in keys)})"
+        for at, (name, keys) in enumerate(leaders)
+    ]
+    return [f"{_listed(parts)}."]
+
+
+def _by_mean_rank(evaluation: Evaluation, found: Ranks) -> list[str]:
+    """Return who comes first by mean rank, as recorded and in the altered conditions."""
+    order = sorted(found.ranked, key=found.mean.__getitem__)
+    first = [method for method in order if _is_first(found, method)]
+    text = f"By mean rank over the metrics {_listed([_quoted(m) for m in first])}"
+    if len(first) > 1:
+        text += f" come first together ({found.mean[first[0]]:.1f})"
+    else:
+        text += f" comes first ({found.mean[first[0]]:.1f})"
+    if len(order) > len(first):
+        rank = found.mean[order[len(first)]]
+        following = [_quoted(method) for method in order if found.mean[method] == rank]
+        text += f", before {_listed(following)} ({rank:.1f})"
+    altered = [ranks(evaluation, c.name) for c in evaluation.conditions if c.name != AS_RECORDED]
+    if not altered:
+        return [f"{text}."]
+    held = [f"{_quoted(m)} is first by mean rank in {sum(_is_first(of, m) for of in altered)}" for m in first]
+    return [f"{text}.", f"{_listed(held)} of {_count(len(altered), 'altered condition')}."]
 
 
 def _is_first(found: Ranks, method: str) -> bool:
-    return found.mean[method] == min(found.mean.values())
+    """Whether no other method has a better mean place; false for one without a place."""
+    return found.mean[method] == min((found.mean[m] for m in found.ranked), default=None)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are defined, NaN where none is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _quoted(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "PictureKey",
     "SourceFacts",
     "Thumbnails",
+    "by_severity",
 ]
 
 FORMAT = "fusion_ros evaluation 1"
@@ -68,6 +69,7 @@ class ConditionFacts:
         level: How much, in ``unit``.
         unit: ``px``, ``deg``, ``%``, ``m``, ``frames``, or empty.
         is_misalignment: The geometry was changed, so that there is a residual to report.
+        worse_is_lower: The level is what is left, such as a visibility, so that lower ones alter more.
     """
 
     name: str = AS_RECORDED
@@ -75,6 +77,13 @@ class ConditionFacts:
     level: float = 0.0
     unit: str = ""
     is_misalignment: bool = False
+    worse_is_lower: bool = False
+
+
+def by_severity(conditions: Sequence[ConditionFacts]) -> list[ConditionFacts]:
+    """Return conditions with the mildest of each kind first; the kinds stay in the order in which they come."""
+    kinds = list(dict.fromkeys(condition.kind for condition in conditions))
+    return sorted(conditions, key=lambda c: (kinds.index(c.kind), -c.level if c.worse_is_lower else c.level))
 
 
 @dataclass(frozen=True)

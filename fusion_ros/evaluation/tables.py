@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics import Column
-from .ranking import Ranks, ranks, verdict
-from .results import AS_RECORDED, RESIDUAL, ConditionFacts, Evaluation, SourceFacts
+from .ranking import Ranks, basis, ranks, verdict
+from .results import AS_RECORDED, RESIDUAL, ConditionFacts, Evaluation, SourceFacts, by_severity
 
 __all__ = [
     "arrow",
@@ -19,6 +19,7 @@ __all__ = [
     "in_one_line",
     "markdown",
     "markdown_table",
+    "mean_rank",
     "offset_in_words",
     "ranks",
     "sensors_in_words",
@@ -55,8 +56,10 @@ def markdown(evaluation: Evaluation) -> str:
     """
     parts = ["# Evaluation", verdict(evaluation)]
     found = {condition.name: ranks(evaluation, condition.name) for condition in evaluation.conditions}
-    for condition in evaluation.conditions:
-        parts += [f"## {_title(condition)}", _table_of_condition(evaluation, condition, found[condition.name])]
+    for condition in by_severity(evaluation.conditions):
+        here = found[condition.name]
+        parts += [f"## {_title(condition)}", _table_of_condition(evaluation, condition, here)]
+        parts += [sentence for sentence in (basis(here),) if sentence]
     parts.append(
         "Means over frames; **best**, <u>second best</u>; ↑ more is better, ↓ less is better; †n: the metric is "
         "undefined in n frames, which the mean leaves out."
@@ -86,6 +89,11 @@ def figure(value: float, beside: Iterable[float]) -> str:
     largest = max((abs(v) for v in beside if math.isfinite(v)), default=0.0)
     whole = math.floor(math.log10(largest)) + 1 if largest > 0.0 else 1  # negative for 0.01 and less
     return f"{value:.{max(0, _DIGITS - whole)}f}"
+
+
+def mean_rank(found: Ranks, method: str) -> str:
+    """Return a method's mean rank with one decimal; "-" where it has none."""
+    return f"{found.mean[method]:.1f}" if method in found.ranked else "-"
 
 
 def stages_of(evaluation: Evaluation) -> list[str]:
@@ -132,7 +140,7 @@ def _table_of_condition(evaluation: Evaluation, condition: ConditionFacts, found
     for at, method in enumerate(evaluation.methods):
         count = sum(1 for _ in evaluation.select(method.name, condition.name))
         cells = [column[at] for column in columns]
-        rows.append([_code(method.name), *cells, f"{found.mean[method.name]:.1f}", str(count)])
+        rows.append([_code(method.name), *cells, mean_rank(found, method.name), str(count)])
     return markdown_table(head, rows)
 
 
@@ -161,7 +169,7 @@ def _stress_columns(evaluation: Evaluation) -> list[tuple[str, str, bool]]:
 
 def _table_of_stress(evaluation: Evaluation, key: str, found: Mapping[str, Ranks]) -> str:
     is_residual = key == RESIDUAL
-    conditions = [c for c in evaluation.conditions if c.is_misalignment or not is_residual]
+    conditions = [c for c in by_severity(evaluation.conditions) if c.is_misalignment or not is_residual]
     columns = [_cells(evaluation, key, c.name, None if is_residual else found[c.name]) for c in conditions]
     rows = [[_code(m.name), *(column[at] for column in columns)] for at, m in enumerate(evaluation.methods)]
     return markdown_table(["method", *(in_one_line(c.name) for c in conditions)], rows)

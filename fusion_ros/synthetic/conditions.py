@@ -42,6 +42,7 @@ class ConditionKind:
         levels: The ones taken where none is given.
         bounds: Smallest and largest level.
         is_whole: The level is a whole number.
+        worse_is_lower: The level is what is left, such as a visibility, so that lower ones alter more.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ConditionKind:
     levels: tuple[float, ...]
     bounds: tuple[float, float]
     is_whole: bool = False
+    worse_is_lower: bool = False
 
     def check(self, level: float) -> None:
         """Check a level.

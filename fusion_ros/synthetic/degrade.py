@@ -39,15 +39,32 @@ Images = tuple[np.ndarray, np.ndarray]
 FROZEN = "thermal_frozen"
 _KINDS = (
     ConditionKind(
-        "darkness", "RGB: light falls to this share, the noise stays", "%", (10.0, 3.0, 1.0), (0.1, 100.0)
+        "darkness",
+        "RGB: light falls to this share, the noise stays",
+        "%",
+        (10.0, 3.0, 1.0),
+        (0.1, 100.0),
+        worse_is_lower=True,
     ),
     ConditionKind("glare", "RGB: a low sun adds this much of white on average", "%", (10.0, 30.0), (0.0, 100.0)),
-    ConditionKind("fog", "RGB, thermal little: visibility falls to this distance", "m", (100.0, 40.0), (5.0, 1e5)),
+    ConditionKind(
+        "fog",
+        "RGB, thermal little: visibility falls to this distance",
+        "m",
+        (100.0, 40.0),
+        (5.0, 1e5),
+        worse_is_lower=True,
+    ),
     ConditionKind(
         "thermal_blur", "thermal: out of focus by a Gaussian of this sigma", "px", (1.5, 3.0), (0.1, 50.0)
     ),
     ConditionKind(
-        "thermal_low_contrast", "thermal: contrast falls to this share", "%", (30.0, 10.0), (0.0, 100.0)
+        "thermal_low_contrast",
+        "thermal: contrast falls to this share",
+        "%",
+        (30.0, 10.0),
+        (0.0, 100.0),
+        worse_is_lower=True,
     ),
     ConditionKind(
         FROZEN, "thermal: the first of every so many frames is repeated", "frames", (5.0, 15.0), (2.0, 1e4), True
@@ -93,6 +110,11 @@ class Degradation:
     def unit(self) -> str:
         """Unit of the level."""
         return DEGRADATIONS[self.kind].unit
+
+    @property
+    def worse_is_lower(self) -> bool:
+        """Whether lower levels degrade more."""
+        return DEGRADATIONS[self.kind].worse_is_lower
 
     @property
     def name(self) -> str:

@@ -14,6 +14,8 @@ import scipy.ndimage
 import skimage.color
 
 from fusion_ros.errors import ImageError, SettingsError
+from fusion_ros.evaluation.conditions import Condition
+from fusion_ros.evaluation.results import by_severity
 from fusion_ros.synthetic import optics
 from fusion_ros.synthetic.degrade import DEGRADATIONS, Degradation, Degrader, parse_degradations
 
@@ -333,3 +335,14 @@ def test_what_cannot_be_understood_is_refused_with_the_way_out(text, message):
 def test_images_that_cannot_be_degraded_are_refused(degradation, rgb, thermal, message):
     with pytest.raises(ImageError, match=message):
         Degrader(degradation, seed=1)(rgb, thermal, 0)
+
+
+@pytest.mark.parametrize("kind", sorted({item.kind for item in PURE}))
+def test_by_severity_each_level_changes_the_images_more_than_the_one_before(kind):
+    scene = np.random.default_rng(3).integers(20, 200, (*SIZE, 3)).astype(np.uint8)
+    facts = [Condition(item).facts for item in reversed(PURE) if item.kind == kind]
+    changes = []
+    for condition in by_severity(facts):
+        rgb, thermal = degrade(kind, condition.level, scene)
+        changes.append(np.abs(rgb - scene.astype(float)).mean() + np.abs(thermal - THERMAL.astype(float)).mean())
+    assert len(changes) > 1 and (np.diff([0.0, *changes]) > 0.0).all()

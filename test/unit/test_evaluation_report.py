@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from small_evaluation import CC, CE, COLUMNS, EN, drawn, small_evaluation, thumbnails_of
 
@@ -20,9 +21,11 @@ pytest.importorskip("jinja2")
 
 from fusion_ros.errors import FusionError
 from fusion_ros.evaluation import plots
+from fusion_ros.evaluation.conditions import Condition
 from fusion_ros.evaluation.ranking import worst_and_best
 from fusion_ros.evaluation.report import write_report
 from fusion_ros.evaluation.results import ConditionFacts
+from fusion_ros.synthetic.degrade import parse_degradations
 
 AS_IS = (ConditionFacts(),)
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -253,6 +256,44 @@ def test_a_line_goes_where_the_figures_go():
     ends = [[float(point.split()[1]) for point in re.findall(r"[ML] ([\d.]+ [\d.]+)", line)] for line in lines]
     flat, steep = (points[0] - points[-1] for points in ends)  # y grows downwards
     assert flat > 10 and steep == pytest.approx(2 * flat, abs=0.1)
+
+
+def test_under_stress_a_line_goes_from_as_recorded_through_mild_to_worst():
+    """What falls with the visibility falls from left to right, though the levels in metres fall too."""
+    stresses = parse_degradations("fog:40,fog:400,fog:100")
+    value = {"as recorded": 1.0, "fog 400 m": 0.9, "fog 100 m": 0.6, "fog 40 m": 0.1}
+    evaluation = small_evaluation(
+        ("a",),
+        lambda m, condition, k, n: value[condition],
+        conditions=(*AS_IS, *(Condition(s).facts for s in stresses)),
+    )
+    svg = plots.stress(evaluation, "fog")[EN]
+    ticks = [text for text in ET.fromstring(svg).itertext() if text in ("as recorded", "400", "100", "40")]
+    assert ticks == ["as recorded", "400", "100", "40"]
+    (line,) = re.findall(r'class="series s0"[^>]*>\s*<path d="([^"]+)"', svg)
+    x, y = zip(*((float(a), float(b)) for a, b in re.findall(r"[ML] ([\d.]+) ([\d.]+)", line)), strict=True)
+    assert np.diff(x) == pytest.approx([x[1] - x[0]] * 3, abs=0.05)
+    fallen = [(height - y[0]) / (y[-1] - y[0]) for height in y]  # y grows downwards
+    assert x[1] > x[0] and fallen == pytest.approx([0.0, 0.1 / 0.9, 0.4 / 0.9, 1.0], abs=0.01)
+
+
+def test_the_page_says_over_which_frames_it_ranks_where_methods_have_different_ones(tmp_path, evaluation, text):
+    frames = tuple(f for f in evaluation.frames if f.method != "reconet" or f.source == "drive")
+    page = Page(_written(tmp_path, replace(evaluation, frames=frames)))
+    told = "Ranked over the 12 frames that all methods have; means are over each method's own frames, 12 to 16 of"
+    assert not page.faults
+    assert sum(told in paragraph for paragraph in page.texts["p"]) == 3  # on top, under the summary, under stress
+    assert any(p.startswith("as recorded, shift 2 px, shift 5 px, darkness 50 %: ") for p in page.texts["p"])
+    assert "Ranked over" not in text
+
+
+def test_methods_without_a_frame_in_common_have_a_page_without_ranking(tmp_path, evaluation):
+    own = {"average": "road", "laplacian": "drive", "reconet": "drive"}
+    frames = tuple(f for f in evaluation.frames if f.source == own[f.method])
+    page = Page(_written(tmp_path, replace(evaluation, frames=frames)))
+    assert not page.faults and "ranking" not in {attrs.get("id") for _, attrs in page.elements}
+    assert not page.of_class("best")[1:]  # the legend's
+    assert "There is no frame that all methods have, so they are not ranked" in page.texts["p"][0]
 
 
 def test_more_methods_than_colours_stay_distinguishable():

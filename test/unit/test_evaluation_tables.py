@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 import subprocess
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 from small_evaluation import CC, CE, COLUMNS, EN, SD, constant, drawn, small_evaluation
 
-from fusion_ros.evaluation.ranking import places, ranks, verdict, worst_and_best
-from fusion_ros.evaluation.results import AS_RECORDED, ConditionFacts, Evaluation
+from fusion_ros.evaluation.conditions import Condition
+from fusion_ros.evaluation.ranking import basis, places, ranks, verdict, worst_and_best
+from fusion_ros.evaluation.results import AS_RECORDED, ConditionFacts, Evaluation, by_severity
 from fusion_ros.evaluation.tables import figure, frames_csv, markdown
+from fusion_ros.synthetic.degrade import parse_degradations
+from fusion_ros.synthetic.misalign import parse_misalignments
 
 AS_IS = (ConditionFacts(),)
 
@@ -140,6 +144,99 @@ def test_a_method_without_a_value_is_last_and_one_alone_is_no_winner():
     found = ranks(small_evaluation(("a", "b"), constant({("a", EN): 7.0, ("b", CE): 1.0}), conditions=AS_IS))
     assert found.places[EN] == {"a": 1.0, "b": 2.0}
     assert found.best[EN] == found.best[SD] == frozenset()
+
+
+def _with_frames(frames: dict[str, set[int]], figures=lambda m, c, key, n: -n if key == CE else n, **options):
+    """Return an evaluation of still images in which each method has the frames of these numbers only."""
+    whole = small_evaluation(tuple(frames), figures, stills=4, sequence=0, **options)
+    return replace(whole, frames=tuple(f for f in whole.frames if int(f.frame) in frames[f.method]))
+
+
+def test_equal_methods_tie_where_one_has_only_the_easiest_of_the_frames():
+    """Of three images b has one, and in that one it is equal to a, whose mean over all three is worse."""
+    evaluation = _with_frames({"a": {0, 1, 2}, "b": {2}}, conditions=AS_IS)
+    found = ranks(evaluation)
+    assert found.mean == {"a": 1.5, "b": 1.5} and found.best[EN] == {"a", "b"} and not found.second[EN]
+    text = verdict(evaluation)
+    assert "`a` and `b` share the best mean in every metric." in text
+    assert "`a` and `b` come first together (1.5)." in text
+    told = (
+        "Ranked over the 1 frame that all methods have; means are over each method's own frames, 1 to 3 of them."
+    )
+    assert told in text and markdown(evaluation).count(told) == 2  # above all, and below its table
+    head, *rows = _tables(markdown(evaluation))["As recorded"]
+    assert [_number(row[head.index("CC ↑<br>`mean_pearson`")]) for row in rows] == [1.0, 2.0]  # their own means
+    assert [row[-1] for row in rows] == ["3", "1"]
+
+
+def test_the_frames_in_common_are_of_the_same_source():
+    """Both sources have a frame 0000; each method has one of the two."""
+    whole = small_evaluation(("a", "b"), conditions=AS_IS, stills=1, sequence=1)
+    own = {("a", "road"), ("b", "drive")}
+    found = ranks(replace(whole, frames=tuple(f for f in whole.frames if (f.method, f.source) in own)))
+    assert (found.common, found.ranked) == (0, [])
+
+
+def test_the_common_frames_decide_where_the_means_say_the_opposite():
+    """b is worse in every frame that both have, and has better ones beside them."""
+
+    def figures(method, condition, key, frame):
+        return (-1.0 if key == CE else 1.0) * (frame - 0.1 * (method == "b"))
+
+    evaluation = _with_frames({"a": {0, 1}, "b": {0, 1, 2, 3}}, figures, conditions=AS_IS)
+    assert evaluation.mean(EN, "b") > evaluation.mean(EN, "a")
+    assert ranks(evaluation).mean == {"a": 1.0, "b": 2.0}
+    assert "`a` has the best mean in every metric." in verdict(evaluation)
+
+
+def test_methods_without_a_frame_in_common_get_no_ranks_and_it_is_said():
+    evaluation = _with_frames({"a": {0, 1}, "b": {2, 3}})
+    for condition in evaluation.conditions:
+        found = ranks(evaluation, condition.name)
+        assert not found.ranked and not any(found.best.values()) and not any(found.second.values())
+    text = markdown(evaluation)
+    assert "There is no frame that all methods have, so they are not ranked" in verdict(evaluation)
+    assert "first by mean rank" not in text and "nan" not in text
+    head, *rows = _tables(text)["As recorded"]
+    assert [row[head.index("mean rank")] for row in rows] == ["-", "-"]
+
+
+def test_a_method_without_any_frame_leaves_the_others_their_ranks():
+    evaluation = _with_frames({"a": {1, 2}, "b": {1, 2}, "c": set()}, conditions=AS_IS)
+    found = ranks(evaluation)
+    assert found.ranked == ["a", "b"] and found.common == 2
+    assert basis(found) == "`c` has no frames and no rank."
+
+
+def test_nothing_is_said_of_frames_where_all_methods_have_the_same():
+    evaluation = small_evaluation()
+    assert not any(basis(ranks(evaluation, condition.name)) for condition in evaluation.conditions)
+    assert "own frames" not in markdown(evaluation)
+
+
+def test_tables_go_from_the_mildest_level_to_the_worst():
+    """Fog at 40 m is worse than at 100 m, a shift of 5 px worse than one of 3."""
+    stresses = (
+        *parse_degradations("fog:40,fog:100,darkness:1,darkness:10"),
+        *parse_misalignments("shift:5,shift:3"),
+    )
+    conditions = [Condition().facts, *(Condition(stress).facts for stress in stresses)]
+    head, *_ = _tables(markdown(small_evaluation(conditions=conditions)))["EN ↑"]
+    assert head[1:] == ["as recorded", "fog 100 m", "fog 40 m", "darkness 10 %", "darkness 1 %", "shift 3 px",
+                        "shift 5 px"]  # fmt: skip
+
+
+def test_which_way_is_worse_survives_json_and_older_files_can_be_read(tmp_path):
+    fog = [Condition(stress).facts for stress in parse_degradations("fog")]
+    content = json.loads(small_evaluation(conditions=[*AS_IS, *fog]).to_json())
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert Evaluation.read(path).conditions == (*AS_IS, *fog)
+    assert [c.level for c in by_severity(Evaluation.read(path).conditions)] == [0.0, 100.0, 40.0]
+    for condition in content["conditions"]:
+        del condition["worse_is_lower"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert [c.name for c in Evaluation.read(path).conditions] == ["as recorded", "fog 100 m", "fog 40 m"]
 
 
 def test_places_agree_with_scipy():
