@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,9 +27,11 @@ FORMAT_ERRORS = (
     Rosbag1Error,
     Rosbag2Error,
     apsw.Error,
+    AssertionError,
     OSError,
     struct.error,
     EOFError,
+    IndexError,
     KeyError,
     RuntimeError,
     TypeError,
@@ -151,9 +154,9 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _open_rosbag1(path: Path) -> Rosbag1Reader:
+def _open_rosbag1(path: Path) -> Source:
     try:
-        reader = Rosbag1Reader(path)
+        reader = _Rosbag1Source(path)
         reader.open()
     except FORMAT_ERRORS as error:
         raise BagError(
@@ -161,6 +164,28 @@ def _open_rosbag1(path: Path) -> Rosbag1Reader:
             "'rosbag reindex' first"
         ) from error
     return reader
+
+
+class _Rosbag1Source(Rosbag1Reader):
+    """Says in words what its parent only asserts of the bytes that it reads."""
+
+    def open(self) -> None:
+        with _in_words():
+            super().open()
+
+    def messages(
+        self, connections: Collection[Connection] = (), start: int | None = None, stop: int | None = None
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        with _in_words():
+            yield from super().messages(connections, start, stop)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        raise Rosbag1Error("a record is not what the index of the bag says of it") from error
 
 
 def _salvaged(path: Path) -> Source:

@@ -7,8 +7,9 @@ kept; a grey thermal picture that was stored in three channels is reduced to one
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,14 +41,22 @@ _ENCODINGS = {
     ("uint16", 3): "rgb16",
 }
 _NS = 1_000_000_000
+# By how much a container's count of frames may be too high: some only estimate it.
+_TOLERATED_FRAMES = 2
+_TOLERATED_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class ImageClip:
-    """Image files in order of their names; ``names`` are their stems."""
+    """Image files in order of their names; ``names`` are their stems.
+
+    Attributes:
+        is_folder: They are what a folder holds; otherwise one image, whose name is of no importance.
+    """
 
     sensor: Sensor
     files: tuple[Path, ...]
+    is_folder: bool
 
     @property
     def names(self) -> list[str]:
@@ -77,9 +86,9 @@ class VideoClip:
         """Yield the frames, the first at time 0, ``rate_hz`` of them a second.
 
         Raises:
-            ImageError: Not one frame can be decoded.
+            ImageError: Not one frame can be decoded; or, after the last that can, that many are missing.
         """
-        capture = cv2.VideoCapture(str(self.file))
+        capture = _capture(self.file)
         index = 0
         try:
             while True:
@@ -92,6 +101,11 @@ class VideoClip:
             capture.release()
         if index == 0:
             raise ImageError(f"{self.file}: not one frame of this video can be decoded")
+        if self.count - index > max(_TOLERATED_FRAMES, _TOLERATED_SHARE * self.count):
+            raise ImageError(
+                f"{self.file}: damaged: only {index} of {self.count} frames can be decoded; the rest is missing, "
+                "and what comes after a gap is not in its place"
+            )
 
 
 Clip = ImageClip | VideoClip
@@ -100,6 +114,8 @@ Clip = ImageClip | VideoClip
 def open_clip(path: str | Path, sensor: Sensor) -> Clip:
     """Return what is at ``path``: an image, a folder of images or a video, told by its suffix.
 
+    Hidden files of a folder are passed over: systems put some beside images, under the images' suffixes.
+
     Raises:
         ImageError: Nothing is there, the suffix is unknown, or the folder holds no image.
     """
@@ -107,25 +123,35 @@ def open_clip(path: str | Path, sensor: Sensor) -> Clip:
     if not path.exists():
         raise ImageError(f"no {sensor.value} images at {path}")
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(filter(_is_image, path.iterdir()))
         if not files:
             raise ImageError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
         for first, second in itertools.pairwise(files):
             if first.stem == second.stem:
                 raise ImageError(f"{path}: {first.name} and {second.name} have one name; remove one of them")
-        return ImageClip(sensor, tuple(files))
+        return ImageClip(sensor, tuple(files), is_folder=True)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _open_video(path, sensor)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageClip(sensor, (path,))
+        return ImageClip(sensor, (path,), is_folder=False)
     raise ImageError(
         f"{path}: expected a folder, an image ({', '.join(IMAGE_SUFFIXES)}) or a video "
         f"({', '.join(VIDEO_SUFFIXES)}), got {path.suffix!r}"
     )
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _capture(path: Path) -> cv2.VideoCapture:
+    # FFmpeg prints pages about a damaged video; what matters of it is said in our own errors.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    return cv2.VideoCapture(str(path))
+
+
 def _open_video(path: Path, sensor: Sensor) -> VideoClip:
-    capture = cv2.VideoCapture(str(path))
+    capture = _capture(path)
     try:
         if not capture.isOpened():
             raise ImageError(f"{path}: cannot be opened as a video; is it complete, and its codec supported?")
@@ -137,7 +163,7 @@ def _open_video(path: Path, sensor: Sensor) -> VideoClip:
 
 
 def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str], Iterator[tuple[str, FramePair]]]:
-    """Pair two clips: images by stem (a lone image with a lone image), videos frame by frame.
+    """Pair two clips: images of folders by stem, one image with one image, videos frame by frame.
 
     Args:
         rate_hz: Frames a second, for the stamps.
@@ -153,7 +179,7 @@ def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str]
         return min(rgb.count, thermal.count), [], _pair_videos(rgb, thermal, rate_hz)
     if isinstance(rgb, VideoClip) or isinstance(thermal, VideoClip):
         raise ImageError("expected two videos or two folders of images, got one of each; unpack the video first")
-    if len(rgb.files) == len(thermal.files) == 1:
+    if not (rgb.is_folder or thermal.is_folder):
         return 1, [], _pair_images(rgb, thermal, rate_hz)
     shared = set(rgb.names) & set(thermal.names)
     if not shared:
@@ -169,7 +195,7 @@ def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str]
 def _restricted(clip: ImageClip, names: set[str]) -> ImageClip:
     """Return the clip with only ``names``, once each, in order of the names."""
     by_name = {file.stem: file for file in clip.files}
-    return ImageClip(clip.sensor, tuple(by_name[name] for name in sorted(names)))
+    return replace(clip, files=tuple(by_name[name] for name in sorted(names)))
 
 
 def _pair_images(rgb: ImageClip, thermal: ImageClip, rate_hz: float) -> Iterator[tuple[str, FramePair]]:

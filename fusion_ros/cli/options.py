@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ..errors import FusionError
+from ..errors import FusionError, SettingsError, nearest_name
+from ..pipeline import FusionSettings
 from ..settings import SettingField, Settings, load_yaml
+from ..timing import PairingSettings
 
 __all__ = ["add_settings", "parse_size", "settings_from"]
 
 S = TypeVar("S", bound=Settings)
+
+_FUSION_NODE = (
+    *PairingSettings.describe("pairing."),
+    "input.rgb_transport",
+    "input.thermal_transport",
+    "input.width",
+    "input.height",
+    "qos.input_reliability",
+    "qos.input_depth",
+    "qos.output_reliability",
+    "qos.output_depth",
+    "autostart",
+    "always_compute",
+    "diagnostics_period_s",
+    "use_sim_time",
+    "start_type_description_service",
+)
+"""Parameters of fusion_node beside FusionSettings; the node itself cannot be imported where ROS is absent."""
+_ROS_OVERRIDES = "qos_overrides."
+_PREFIXES = "settings_prefixes"
 
 
 def add_settings(
@@ -33,6 +56,7 @@ def add_settings(
             metavar="FILE.yaml",
             help="settings from a YAML file, plain or in ROS form; options on the command line win",
         )
+    parser.set_defaults(**{_PREFIXES: (*(parser.get_default(_PREFIXES) or ()), prefix)})
     group = parser.add_argument_group(title)
     for leaf in cls.describe().values():
         _add_leaf(group, leaf, _dotted(prefix, leaf.name))
@@ -41,13 +65,17 @@ def add_settings(
 def settings_from(args: argparse.Namespace, cls: type[S], *, prefix: str = "") -> S:
     """Build the settings: the class's defaults, then the YAML file, then the options given.
 
+    A class without a prefix leaves the sections of the file to the classes whose prefixes they are. A file written
+    for fusion_node also serves the verbs that fuse: what only the node can use is named on stderr.
+
     Raises:
         SettingsError: The YAML file cannot be read, or a value is unknown or out of bounds.
     """
     settings = cls()
     if args.params is not None:
-        values = load_yaml(args.params)
-        settings = settings.updated(_section(values, prefix) if prefix else values)
+        values = _flat(load_yaml(args.params))
+        values = _section(values, prefix) if prefix else _own(values, args, cls)
+        settings = settings.updated(values)
     given = {}
     for name in cls.describe():
         key = _dotted(prefix, name)
@@ -107,9 +135,32 @@ def _dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
+def _flat(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(_flat(value, f"{start}{name}.") if isinstance(value, Mapping) else {f"{start}{name}": value})
+    return flat
+
+
 def _section(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return what belongs under ``prefix``, written nested or with dotted names."""
-    section = dict(values.get(prefix, {}))
     start = f"{prefix}."
-    section.update({name[len(start) :]: value for name, value in values.items() if name.startswith(start)})
-    return section
+    return {name[len(start) :]: value for name, value in values.items() if name.startswith(start)}
+
+
+def _own(values: Mapping[str, Any], args: argparse.Namespace, cls: type[Settings]) -> dict[str, Any]:
+    """Return what is for ``cls``, which has no prefix; say what nobody uses.
+
+    Raises:
+        SettingsError: A name is of no class of this verb, nor of the node that the file may have been written for.
+    """
+    own = cls.describe()
+    sections = tuple(f"{prefix}." for prefix in getattr(args, _PREFIXES) if prefix)
+    rest = [name for name in values if name not in own and not name.startswith(sections)]
+    known: Collection[str] = _FUSION_NODE if issubclass(cls, FusionSettings) else ()
+    for name in rest:
+        if name not in known and not (known and name.startswith(_ROS_OVERRIDES)):
+            raise SettingsError(f"unknown setting {name!r}; {nearest_name(name, [*own, *known])}")
+    if rest:
+        print(f"fusion-ros: {args.params}: not used here: {', '.join(rest)}", file=sys.stderr)
+    return {name: value for name, value in values.items() if name in own}

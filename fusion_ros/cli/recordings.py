@@ -12,7 +12,7 @@ from ..errors import ImageError, nearest_name
 from ..evaluation.recording import Moment, files_state, timed
 from ..evaluation.results import SourceFacts
 from ..frame import Frame, FramePair, Sensor
-from .media import Clip, ImageClip, VideoClip, frame_from_pixels, open_clip, pair_clips, read_image
+from .media import Clip, ImageClip, VideoClip, frame_from_pixels, open_clip, read_image
 
 __all__ = ["ImageRecording", "VideoRecording", "open_recording"]
 
@@ -154,8 +154,8 @@ class VideoRecording:
 
     @property
     def count(self) -> int:
-        """Number of frames that the containers declare."""
-        return self._pairs()[0]
+        """Number of pairs that the containers declare."""
+        return min(open_clip(self.rgb, Sensor.RGB).count, open_clip(self.thermal, Sensor.THERMAL).count)
 
     @property
     def facts(self) -> SourceFacts:
@@ -172,48 +172,94 @@ class VideoRecording:
         return [self]
 
     def open(self) -> _VideoReading:
-        """Begin to read."""
-        return _VideoReading(self, self._pairs()[1])
+        """Begin to read.
 
-    def _pairs(self) -> tuple[int, Iterator[tuple[str, FramePair]]]:
-        rgb, thermal = open_clip(self.rgb, Sensor.RGB), open_clip(self.thermal, Sensor.THERMAL)
-        count, _, pairs = pair_clips(rgb, thermal, rgb.rate_hz)
-        return count, pairs
+        Raises:
+            ImageError: One of the videos cannot be opened.
+        """
+        return _VideoReading(self)
 
 
 class _VideoReading:
-    def __init__(self, recording: VideoRecording, pairs: Iterator[tuple[str, FramePair]]) -> None:
-        self._recording, self._pairs, self._read = recording, pairs, 0
+    def __init__(self, recording: VideoRecording) -> None:
+        self._recording, self._paired = recording, 0
+        rgb, thermal = open_clip(recording.rgb, Sensor.RGB), open_clip(recording.thermal, Sensor.THERMAL)
+        self._rgb, self._thermal = _Stream(rgb, rgb.rate_hz), _Stream(thermal, rgb.rate_hz)
+        self._fused = {
+            label: _Stream(open_clip(path, Sensor.RGB), rgb.rate_hz) for label, path in recording.fused.items()
+        }
 
     def __iter__(self) -> Iterator[Moment]:
-        clips = {label: open_clip(path, Sensor.RGB) for label, path in self._recording.fused.items()}
-        others = {label: clip.frames(_RATE_HZ) for label, clip in clips.items()}
+        """Yield the pairs, then which videos broke off: a problem between pairs would end a sequence there."""
         while True:
-            item, milliseconds = timed(lambda: next(self._pairs, None))
-            if item is None:
-                return
-            self._read += 1
-            fused = {label: frame.pixels for label, frames in others.items() if (frame := next(frames, None))}
-            yield Moment(*item, fused, milliseconds)
+            (rgb, thermal), milliseconds = timed(lambda: (self._rgb.next(), self._thermal.next()))
+            if rgb is None or thermal is None:
+                break
+            name = f"{self._paired:06d}"
+            self._paired += 1
+            fused = {label: frame.pixels for label, stream in self._fused.items() if (frame := stream.next())}
+            yield Moment(name, FramePair(rgb, thermal), fused, milliseconds)
+        for stream in (self._rgb, self._thermal, *self._fused.values()):
+            if stream.problem:
+                yield Moment(stream.clip.file.name, problem=stream.problem)
 
     def facts(self) -> SourceFacts:
-        """Say how many were read; what is left over in the longer video is what its container declares."""
-        own = self._recording
-        received = {
-            sensor.value: max(self._read, open_clip(path, sensor).count)
-            for sensor, path in ((Sensor.RGB, own.rgb), (Sensor.THERMAL, own.thermal))
-        }
+        """Say how many were read; what is left over in a longer video is what its container declares."""
+        cameras = {Sensor.RGB.value: self._rgb, Sensor.THERMAL.value: self._thermal}
+        received = {name: stream.received for name, stream in {**cameras, **self._fused}.items()}
         dropped = {
-            sensor: {"beyond the shorter video": number - self._read}
-            for sensor, number in received.items()
-            if number > self._read
+            Sensor.RGB.value: self._left_over(self._rgb, self._thermal),
+            Sensor.THERMAL.value: self._left_over(self._thermal, self._rgb),
         }
-        return replace(own.facts, received=received, paired=self._read, dropped=dropped)
+        for label, stream in self._fused.items():
+            dropped[label] = {
+                "none for a pair": self._paired - stream.read,
+                "no pair of its number": stream.received - stream.read,
+            }
+        counted = {
+            name: {reason: number for reason, number in reasons.items() if number}
+            for name, reasons in dropped.items()
+        }
+        return replace(
+            self._recording.facts,
+            received=received,
+            paired=self._paired,
+            dropped={name: reasons for name, reasons in counted.items() if reasons},
+        )
+
+    def _left_over(self, stream: _Stream, other: _Stream) -> dict[str, int]:
+        """Return how many frames of ``stream`` had no partner: because ``other`` broke off, or has no more."""
+        rest = stream.received - self._paired
+        lost = min(rest, max(0, other.clip.count - self._paired)) if other.problem else 0
+        return {"partner cannot be decoded": lost, "beyond the shorter video": rest - lost}
+
+
+class _Stream:
+    """The frames of one video one by one, counted."""
+
+    def __init__(self, clip: VideoClip, rate_hz: float) -> None:
+        self.clip, self.read, self.problem = clip, 0, ""
+        self._frames, self._is_over = clip.frames(rate_hz), False
+
+    def next(self) -> Frame | None:
+        """Return the next frame, or None at the end; ``problem`` then says whether that came too early."""
+        try:
+            frame = next(self._frames, None)
+        except ImageError as error:
+            frame, self.problem = None, str(error)
+        self._is_over |= frame is None
+        self.read += frame is not None
+        return frame
+
+    @property
+    def received(self) -> int:
+        """Number of frames: as its container declares, and once it is over, as there were."""
+        return self.read if self._is_over else max(self.read, self.clip.count)
 
 
 def _image_recording(name: str, clips: Mapping[str, Clip], labels: list[str], is_sequence: bool) -> ImageRecording:
     path, depths = str(clips["rgb"].files[0].parent), _depths(clips)
-    if all(len(clip.files) == 1 for clip in clips.values()):
+    if not any(clip.is_folder for clip in clips.values()):
         files = {clips["rgb"].names[0]: tuple(clip.files[0] for clip in clips.values())}
         return ImageRecording(name, path, files, tuple(labels), is_sequence, depths)
     by_name = {kind: {file.stem: file for file in clip.files} for kind, clip in clips.items()}

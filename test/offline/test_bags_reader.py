@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,53 @@ def test_what_is_not_a_bag_is_refused_with_the_reason(tmp_path):
     (tmp_path / "foreign.bag").write_bytes(b"x" * 1000)
     with pytest.raises(BagError, match="rosbag reindex"):
         BagReader(tmp_path / "foreign.bag")
+
+
+def make_large_ros1_bag(path: Path) -> bytes:
+    """Twelve images of 12 kB, one a chunk, and so more than enough to overwrite 30 kB in the middle."""
+    store = ros1_types()
+    types = store.types
+    writer = Rosbag1Writer(path)
+    writer.chunk_threshold = 1
+    with writer:
+        image = writer.add_connection("/rgb/image_raw", IMAGE, typestore=store)
+        for index in range(12):
+            time = types["builtin_interfaces/msg/Time"](sec=index, nanosec=0)
+            header = types["std_msgs/msg/Header"](seq=index, stamp=time, frame_id="cam")
+            message = types[IMAGE](header, 50, 80, "rgb8", 0, 240, np.full(12000, index, np.uint8))
+            writer.write(image, index * SECOND, store.serialize_ros1(message, IMAGE))
+    return path.read_bytes()
+
+
+def test_a_ros1_bag_that_is_spoilt_anywhere_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "drive.bag"
+    data = make_large_ros1_bag(path)
+    with BagReader(path) as bag:
+        assert [message.message.data[0] for message in bag.messages()] == list(range(12))
+    reasons = []
+    for start in range(0, len(data) - 30_000, 1_499):
+        path.write_bytes(data[:start] + b"\xff" * 30_000 + data[start + 30_000 :])
+        with pytest.raises(BagError, match=r"(drive\.bag:|read, then:) [^;\s]") as found, BagReader(path) as bag:
+            list(bag.messages())
+        reasons.append(str(found.value))
+    assert any("not what the index of the bag says" in reason for reason in reasons)
+
+
+def test_a_ros1_record_that_contradicts_the_index_ends_the_messages(tmp_path):
+    path = tmp_path / "drive.bag"
+    data = bytearray(make_large_ros1_bag(path))
+    times = [found.end() for found in re.finditer(rb"(?<!_)time=", data)]
+    assert len(times) == 12
+    data[times[4]] += 1  # one second later than the index says
+    path.write_bytes(data)
+    found = []
+    with (
+        BagReader(path) as bag,
+        pytest.raises(BagError, match="4 messages could be read, then: a record is not what"),
+    ):
+        for message in bag.messages():
+            found.append(message.message.data[0])
+    assert found == [0, 1, 2, 3]
 
 
 def test_an_unknown_storage_is_named(tmp_path):

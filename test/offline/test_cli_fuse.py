@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from known_videos import break_off, write_video
 
 from fusion_ros.cli import fuse
 from fusion_ros.cli.main import main
@@ -106,16 +107,31 @@ def test_sixteen_bit_thermal_images_reach_the_pipeline_as_counts(tmp_path, opene
 
 def test_videos_are_fused_frame_by_frame_until_the_shorter_ends(tmp_path, opened):
     for name, count in (("rgb.avi", 5), ("thermal.avi", 7)):
-        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 16))
-        for index in range(count):
-            writer.write(np.full((16, 32, 3), 20 * index, np.uint8))
-        writer.release()
+        write_video(tmp_path / name, count)
     assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused.mp4") == 0
     capture = cv2.VideoCapture(str(tmp_path / "fused.mp4"))
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (5, 10)
     assert [pair.rgb.stamp_ns for pair in opened[0].pairs] == [index * 10**8 for index in range(5)]
     assert np.allclose([pair.thermal.pixels.mean() for pair in opened[0].pairs], np.arange(5) * 20, atol=3)
     assert opened[0].pairs[0].thermal.pixels.ndim == 2
+
+
+def test_a_video_that_breaks_off_is_fused_as_far_as_it_goes_and_named(tmp_path, opened, capsys):
+    for name in ("rgb.avi", "thermal.avi"):
+        write_video(tmp_path / name, 12)
+    break_off(tmp_path / "thermal.avi", 5)
+    assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused.mp4") == 2
+    shown = capsys.readouterr()
+    assert "thermal.avi: damaged: only 5 of 12 frames can be decoded" in shown.err
+    assert "5 fused" in shown.out
+    assert cv2.VideoCapture(str(tmp_path / "fused.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 5
+
+
+def test_the_file_of_the_robot_serves_here_too(repository, tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 1}, {"a": 2})
+    assert run(tmp_path, "--params", str(repository / "config" / "fusion.yaml")) == 0
+    assert opened[0].settings == FusionSettings()
+    assert "fusion.yaml: not used here: pairing.timeout_ms" in capsys.readouterr().err
 
 
 def test_options_and_yaml_reach_the_pipeline(tmp_path, opened):
@@ -155,6 +171,22 @@ def test_folders_without_a_common_name_are_refused(tmp_path, opened, capsys):
     write_pictures(tmp_path, {"rgb_001": 1, "rgb_002": 1}, {"ir_001": 1, "ir_002": 1})
     assert run(tmp_path) == 2
     assert "no image name occurs in both" in capsys.readouterr().err
+
+
+def test_folders_of_one_image_each_pair_by_name_too(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"001": 1}, {"777": 1})
+    assert run(tmp_path) == 2
+    assert "no image name occurs in both" in capsys.readouterr().err
+    assert run(tmp_path, rgb="rgb/001.png", thermal="thermal/777.png", out="fused.png") == 0
+
+
+def test_hidden_files_and_folders_named_like_images_are_no_images(tmp_path, opened, capsys):
+    write_pictures(tmp_path, {"a": 10, "b": 20}, {"a": 1, "b": 2})
+    (tmp_path / "rgb" / "._a.png").write_bytes(b"what macOS writes beside an image")
+    (tmp_path / "thermal" / "c.png").mkdir()
+    assert run(tmp_path) == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+    assert "no partner" not in capsys.readouterr().out
 
 
 def test_two_files_of_one_name_are_refused(tmp_path, opened, capsys):

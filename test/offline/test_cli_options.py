@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from fusion_ros.cli.main import verb_parser
 from fusion_ros.cli.options import add_settings, settings_from
 from fusion_ros.errors import SettingsError
+from fusion_ros.pipeline import FusionSettings
 from fusion_ros.settings import Settings, setting
+from fusion_ros.timing import PairingSettings
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,60 @@ def test_a_negative_number_may_have_an_exponent():
     ]
     args = verb_parser("fuse").parse_args([*words, "0", "0", "0", "0", "1"])
     assert vars(args)["alignment.homography"][1:4] == [-2.97e-05, -0.5, -1000.0]
+
+
+def parse_verb(verb: str, *words: object) -> argparse.Namespace:
+    required = {"fuse": ["--rgb", "a", "--thermal", "b"], "evaluate": ["--bag", "a"], "compare": []}[verb]
+    return verb_parser(verb).parse_args([*required, "--out", "c", *map(str, words)])
+
+
+def test_the_file_of_the_robot_serves_evaluate_with_its_pairing(repository, capsys):
+    args = parse_verb("evaluate", "--params", repository / "config" / "fusion.yaml")
+    assert settings_from(args, FusionSettings) == FusionSettings()
+    assert settings_from(args, PairingSettings, prefix="pairing") == PairingSettings(timeout_ms=250.0)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("verb", ["fuse", "compare"])
+def test_what_only_the_robot_can_use_is_named_once(repository, capsys, verb):
+    args = parse_verb(verb, "--params", repository / "config" / "fusion.yaml")
+    assert settings_from(args, FusionSettings) == FusionSettings()
+    assert capsys.readouterr().err.count("config/fusion.yaml: not used here: pairing.timeout_ms\n") == 1
+
+
+def test_every_parameter_of_the_fusion_node_may_stand_in_the_file(repository, tmp_path, capsys):
+    table = (repository / "docs" / "parameters.md").read_text().split("## ")[1]
+    assert table.startswith("fusion_node\n")
+    names = re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE)
+    others = [name for name in names if name not in FusionSettings.describe()]
+    assert {"pairing.timeout_ms", "input.width", "autostart"} < set(others)
+    others += ["use_sim_time", "qos_overrides./parameter_events.publisher.depth"]
+    file = tmp_path / "robot.yaml"
+    lines = [f"    {name}: 1" for name in others]
+    file.write_text("\n".join(["fusion_node:", "  ros__parameters:", "    output.scale: 0.5", *lines]))
+    settings = settings_from(parse_verb("fuse", "--params", file), FusionSettings)
+    assert settings == FusionSettings.from_mapping({"output.scale": 0.5})
+    assert capsys.readouterr().err == f"fusion-ros: {file}: not used here: {', '.join(others)}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("qos: {input_deph: 3}", "qos.input_depth"),
+        ("output: {scael: 0.5}", "output.scale"),
+        ("paring: {timeout_ms: 3}", "pairing.timeout_ms"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fuse", "evaluate"])
+def test_a_misspelt_parameter_of_the_robot_is_refused(tmp_path, verb, text, nearest):
+    (tmp_path / "robot.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=f"unknown setting .* did you mean '{nearest}'"):
+        settings_from(parse_verb(verb, "--params", tmp_path / "robot.yaml"), FusionSettings)
+
+
+def test_a_misspelt_name_in_a_section_is_refused_by_the_class_of_the_section(tmp_path):
+    (tmp_path / "robot.yaml").write_text("pairing: {timeot_ms: 3}")
+    args = parse_verb("evaluate", "--params", tmp_path / "robot.yaml")
+    assert settings_from(args, FusionSettings) == FusionSettings()
+    with pytest.raises(SettingsError, match="did you mean 'timeout_ms'"):
+        settings_from(args, PairingSettings, prefix="pairing")
