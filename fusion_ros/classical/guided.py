@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..arrays import check_pair
 from ..settings import Settings, setting
-from .checks import check_pair
 
 __all__ = ["GuidedFilterSettings", "guided_filter", "guided_filter_fusion"]
 

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from .checks import check_pair
+from ..arrays import check_pair
 
 __all__ = ["average", "maximum", "pca"]
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..arrays import check_pair
 from ..errors import EngineError, ImageError, SettingsError
 from ..settings import Settings, setting
 from ..spec import NetworkSpec
@@ -221,19 +222,10 @@ def check_images(infrared: np.ndarray, visible: np.ndarray) -> None:
     Raises:
         ImageError: One of them is not, with its name.
     """
+    check_pair(infrared, visible, leading=(1, 1))
     for name, image in (("infrared", infrared), ("visible", visible)):
-        if not isinstance(image, np.ndarray) or image.dtype != np.float32:
-            kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise ImageError(f"{name}: expected an array of float32, got {kind}")
-        if image.ndim != 4 or image.shape[:2] != (1, 1) or 0 in image.shape:
-            raise ImageError(f"{name}: expected shape (1, 1, H, W), got {image.shape}")
         if not _is_finite(image):
             raise ImageError(f"{name}: expected finite values, got NaN or infinity among them")
-    if infrared.shape != visible.shape:
-        raise ImageError(
-            f"expected two images on one pixel grid, got infrared {infrared.shape[2:]} and visible "
-            f"{visible.shape[2:]} (height, width); align or resize one of them"
-        )
 
 
 def _is_finite(image: np.ndarray) -> bool:

@@ -31,7 +31,7 @@ class Condition:
             self.stress.level,
             self.stress.unit,
             self.is_misalignment,
-            worse_is_lower=isinstance(self.stress, Degradation) and self.stress.worse_is_lower,
+            worse_is_lower=self.stress.worse_is_lower,
         )
 
     @property

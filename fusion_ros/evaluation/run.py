@@ -95,7 +95,7 @@ def run(
     pieces = plan.pieces()
     store = PieceStore(folder, pieces, origin, replace_other=replace_other)
     todo = [piece for piece in pieces if piece not in store]
-    on_moments(sum(piece.recording.count for piece in pieces if piece in store))
+    on_moments(sum(piece.recording.count for piece in set(pieces).difference(todo)))
     for piece, result in (executor or Serial()).run(todo, on_moments):
         store.add(piece, result)
     return _collect(plan, pieces, store, facts, methods)
@@ -109,12 +109,14 @@ def _collect(
     methods: Sequence[MethodFacts],
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
     frames: list[FrameRecord] = []
+    pictures = StoredPictures(store)
     stages: dict[str, dict[str, list[float]]] = {method.name: {} for method in plan.methods}
     found: dict[str, SourceFacts] = {}
     for piece in pieces:
         result = store.get(piece)
         name, method = piece.recording.name, piece.method.name
         frames += result.frames
+        pictures.note(piece, result)
         for stage, milliseconds in result.stage_ms.items():
             stages[method].setdefault(stage, []).extend(milliseconds)
         is_first = piece.method == plan.methods[0] and piece.condition == plan.conditions[0]
@@ -130,7 +132,7 @@ def _collect(
             method: {stage: _figures(times) for stage, times in of.items()} for method, of in stages.items()
         },
     )
-    return evaluation, StoredPictures(store, pieces)
+    return evaluation, pictures
 
 
 def _merged(known: SourceFacts | None, result: PieceResult, *, counts: bool) -> SourceFacts:

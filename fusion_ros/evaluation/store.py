@@ -109,12 +109,14 @@ class PieceStore:
 class StoredPictures(Mapping[PictureKey, Thumbnails]):
     """Small pictures of finished pieces, read when they are asked for."""
 
-    def __init__(self, store: PieceStore, pieces: Iterable[Piece]) -> None:
+    def __init__(self, store: PieceStore) -> None:
         self._store = store
         self._places: dict[PictureKey, tuple[Piece, int]] = {}
-        for piece in pieces:
-            for index, frame in enumerate(store.get(piece).frames):
-                self._places[frame.source, frame.frame, frame.method, frame.condition] = piece, index
+
+    def note(self, piece: Piece, result: PieceResult) -> None:
+        """Take up the frames of a piece's result."""
+        for index, frame in enumerate(result.frames):
+            self._places[frame.source, frame.frame, frame.method, frame.condition] = piece, index
 
     def __getitem__(self, key: PictureKey) -> Thumbnails:
         return self._store.picture(*self._places[key])

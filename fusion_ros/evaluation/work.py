@@ -163,10 +163,10 @@ class _Task:
         is_sequence = self.piece.recording.is_sequence
         if not is_sequence:
             self._place.reset()
-        # The truth that metrics compare with is the unaltered pair, whatever the method was shown.
-        truth = _sources(self._place, pair)
         altered = self._alter(pair, moment.name, index)
         fused, shown = self._fused(moment, altered)
+        # The truth that metrics compare with is the unaltered pair, whatever the method was shown.
+        truth = shown if self.piece.condition.stress is None else _sources(self._place, pair)
         triple = Triple(*self._where_both_see((truth.infrared, _grey(truth.rgb), _grey(fused)), truth.overlap))
         previous = self._previous if is_sequence else None
         self._previous = triple
@@ -210,7 +210,7 @@ class _Task:
         """Return the fused image, and what it was made of."""
         method = self.piece.method
         if self._fuse is None:
-            return to_uint8(moment.fused[method.name]), _sources(self._place, altered.pair)
+            return to_uint8(moment.fused[method.name]), _sources(self._place, altered.pair)  # never altered
         if not self.piece.recording.is_sequence:
             self._fuse.reset()
         reference = altered.pair.rgb if method.settings.reference == "rgb" else altered.pair.thermal

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import ImageError, SettingsError, nearest_name
 
 __all__ = [
+    "Alteration",
     "ConditionKind",
     "add_noise",
     "check_pixels",
@@ -97,6 +99,44 @@ def find_kind(name: str, kinds: Mapping[str, ConditionKind], what: str) -> Condi
     if name not in kinds:
         raise SettingsError(f"{what}: there is no kind {name!r}; {nearest_name(name, kinds)}")
     return kinds[name]
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """A kind of alteration at one level; each family of kinds is a subclass.
+
+    Attributes:
+        kind: A name in ``KINDS``.
+        level: How much, in the kind's unit.
+
+    Raises:
+        SettingsError: There is no such kind, or the level is out of bounds.
+    """
+
+    KINDS: ClassVar[Mapping[str, ConditionKind]]
+    WHAT: ClassVar[str]
+    """What is being named, as the start of an error message."""
+
+    kind: str
+    level: float
+
+    def __post_init__(self) -> None:
+        find_kind(self.kind, self.KINDS, self.WHAT).check(self.level)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the level, such as ``px``, ``deg`` or ``%``."""
+        return self.KINDS[self.kind].unit
+
+    @property
+    def worse_is_lower(self) -> bool:
+        """Whether lower levels alter more."""
+        return self.KINDS[self.kind].worse_is_lower
+
+    @property
+    def name(self) -> str:
+        """For people, such as ``shift 5 px``."""
+        return self.KINDS[self.kind].describe(self.level)
 
 
 def generator(*words: object) -> np.random.Generator:

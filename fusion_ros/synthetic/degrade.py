@@ -21,10 +21,10 @@ from ..errors import ImageError, SettingsError
 from ..imaging.colour import packed
 from . import optics
 from .conditions import (
+    Alteration,
     ConditionKind,
     add_noise,
     check_pixels,
-    find_kind,
     gaussian,
     generator,
     grey_span,
@@ -89,37 +89,11 @@ _THERMAL_NOISE = 0.5  # per cent of the grey span: 0.05 K of a span of 10 K
 
 
 @dataclass(frozen=True)
-class Degradation:
-    """A kind of degradation at one level.
+class Degradation(Alteration):
+    """A kind of degradation at one level."""
 
-    Attributes:
-        kind: A name in :data:`DEGRADATIONS`.
-        level: How much, in the kind's unit.
-
-    Raises:
-        SettingsError: There is no such kind, or the level is out of bounds.
-    """
-
-    kind: str
-    level: float
-
-    def __post_init__(self) -> None:
-        find_kind(self.kind, DEGRADATIONS, "degrade").check(self.level)
-
-    @property
-    def unit(self) -> str:
-        """Unit of the level."""
-        return DEGRADATIONS[self.kind].unit
-
-    @property
-    def worse_is_lower(self) -> bool:
-        """Whether lower levels degrade more."""
-        return DEGRADATIONS[self.kind].worse_is_lower
-
-    @property
-    def name(self) -> str:
-        """For people, such as ``darkness 10 %``."""
-        return DEGRADATIONS[self.kind].describe(self.level)
+    KINDS = DEGRADATIONS
+    WHAT = "degrade"
 
     def apply(self, rgb: np.ndarray, thermal: np.ndarray, index: int, seed: int | str) -> Images:
         """Return the two images after the degradation; one that it leaves alone is returned itself.

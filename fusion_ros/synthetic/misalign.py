@@ -29,7 +29,7 @@ import numpy as np
 from ..errors import AlignmentError, ImageError
 from ..imaging.colour import packed
 from . import fields
-from .conditions import ConditionKind, add_noise, check_pixels, find_kind, generator, grey_span, parse_levels
+from .conditions import Alteration, ConditionKind, add_noise, check_pixels, generator, grey_span, parse_levels
 
 __all__ = ["MISALIGNMENTS", "Misalignment", "inverse_field", "parse_misalignments", "residual"]
 
@@ -68,32 +68,11 @@ _FOLDED = 0.05  # px; OpenCV before 5 samples at 1/32 px, so that convergence en
 
 
 @dataclass(frozen=True)
-class Misalignment:
-    """A kind of deformation at one level.
+class Misalignment(Alteration):
+    """A kind of deformation at one level."""
 
-    Attributes:
-        kind: A name in :data:`MISALIGNMENTS`.
-        level: How much, in the kind's unit.
-
-    Raises:
-        SettingsError: There is no such kind, or the level is out of bounds.
-    """
-
-    kind: str
-    level: float
-
-    def __post_init__(self) -> None:
-        find_kind(self.kind, MISALIGNMENTS, "misalign").check(self.level)
-
-    @property
-    def unit(self) -> str:
-        """Unit of the level: ``px``, ``deg`` or ``%``."""
-        return MISALIGNMENTS[self.kind].unit
-
-    @property
-    def name(self) -> str:
-        """For people, such as ``shift 5 px``."""
-        return MISALIGNMENTS[self.kind].describe(self.level)
+    KINDS = MISALIGNMENTS
+    WHAT = "misalign"
 
     @property
     def is_geometric(self) -> bool:

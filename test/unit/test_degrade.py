@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.color
+from other_process import printed_elsewhere
 
 from fusion_ros.errors import ImageError, SettingsError
 from fusion_ros.evaluation.conditions import Condition
@@ -281,20 +279,7 @@ def fingerprints():
 
 
 def test_every_process_makes_the_same_and_global_random_state_plays_no_part(repository):
-    code = (
-        "import sys; sys.path.insert(0, 'test/unit'); import numpy as np; np.random.seed(9)\n"
-        "from test_degrade import fingerprints; print(fingerprints())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=repository,
-        env={**os.environ, "PYTHONHASHSEED": "77"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(fingerprints())
+    assert printed_elsewhere(repository, "test_degrade", "fingerprints()") == str(fingerprints())
 
 
 def test_default_is_every_kind_and_a_text_names_kinds_and_levels():

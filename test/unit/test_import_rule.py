@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # Part of the package -> the parts that it may import, beside itself.
-CORE_0 = {"errors", "frame", "provenance", "settings", "spec"}
+CORE_0 = {"arrays", "errors", "frame", "provenance", "settings", "spec"}
 LAYER_1 = {
     "fusion_result",
     "imaging",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+from other_process import printed_elsewhere
 
 from fusion_ros.errors import ImageError, SettingsError
 from fusion_ros.geometry.warp import warp_by_flow
@@ -166,20 +164,7 @@ def fingerprints():
 
 
 def test_every_process_makes_the_same_and_global_random_state_plays_no_part(repository):
-    code = (
-        "import sys; sys.path.insert(0, 'test/unit'); import numpy as np; np.random.seed(9)\n"
-        "from test_misalign import fingerprints; print(fingerprints())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=repository,
-        env={**os.environ, "PYTHONHASHSEED": "77"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(fingerprints())
+    assert printed_elsewhere(repository, "test_misalign", "fingerprints()") == str(fingerprints())
 
 
 def test_noise_has_its_deviation_and_moves_nothing():
