@@ -1,11 +1,11 @@
-"""``python -m training``: train a network on paired folders, and publish the weights."""
+"""``python -m training``: train a fusion network, look at data sets, publish weights."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,38 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fusion_ros.errors import FusionError, SettingsError
 
-from .data.pairs import Split, list_pairs, read_names, split_pairs
+from . import distributed
+from .data import check, held_out
+from .data.fingerprints import default_cache
+from .data.pairs import Split, read_names
+from .data.sets import open_sets
+from .data.splits import NameLists, split_found
 from .loop import train
 from .options import add_settings, given_settings
-from .publish import Publication, publish
+from .publish import add_publish
 from .recipes import RECIPES
 from .run_folder import RunFolder
 
 EXAMPLES = """\
 examples:
-  # train on two folders whose images are paired by file name
-  python -m training reconet_fuser --infrared data/ir --visible data/vis
+  # what data sets there are, and whether one is complete and readable
+  python -m training data list
+  python -m training data check kaist /data/kaist --out kaist.png
 
-  # with lists, one file name a line; nothing of the test list may be trained on
-  python -m training reconet_fuser --infrared data/ir --visible data/vis \\
-      --train data/train.txt --validation data/val.txt --test data/test.txt --run runs/mine --epochs 100
+  # the paper's recipe on two data sets; a run for two CPU cores and 20 minutes; two folders of one's own
+  python -m training lrrnet --data kaist=/data/kaist,limit=20000 --device cuda
+  python -m training lrrnet --data roadscene=/data/RoadScene --small
+  python -m training didfuse --data folders=my/ir,my/vis --run runs/mine --epochs 60
 
-  # go on after an interruption
-  python -m training reconet_fuser --resume runs/mine
+  # on two GPUs
+  torchrun --nproc-per-node 2 -m training rfvif --data kaist=/data/kaist --device cuda
 
-  # write weights and card into models/
-  python -m training publish runs/mine --name my_fuser --licence Apache-2.0 --data "my own 400 pairs"
+  # go on after an interruption; publish
+  python -m training lrrnet --resume runs/lrrnet
+  python -m training publish runs/lrrnet --name my_lrrnet --licence Apache-2.0 --trained-on "KAIST, set00 to set05"
 """
-DATA_OPTIONS = ("infrared", "visible", "train", "validation", "test")
+LISTS = ("train", "validation", "test")
+SOURCES = ("data", *LISTS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,120 +61,97 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m training",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _new(argparse.ArgumentParser, "python -m training", description=__doc__, epilog=EXAMPLES)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name, spec in RECIPES.items():
-        _add_recipe(
-            commands.add_parser(name, help=f"train {spec.summary}", description=f"Train {spec.summary}."), name
-        )
-    _add_publish(commands.add_parser("publish", help="write weights and card into models/"))
+    for name, recipe in RECIPES.items():
+        _add_recipe(commands, name, recipe.summary)
+    data = commands.add_parser("data", help="look at data sets").add_subparsers(required=True, metavar="command")
+    check.add_commands(data)
+    held_out.add_commands(data)
+    add_publish(commands)
     return parser
 
 
-def _add_recipe(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_recipe(commands: Any, name: str, summary: str) -> None:
+    recipe = RECIPES[name]
+    example = f"example:\n  python -m training {name} --data roadscene=/data/RoadScene --small\n"
+    parser = _new(
+        commands.add_parser, name, help=f"train {summary}", description=f"Train {summary}.", epilog=example
+    )
     data = parser.add_argument_group("data")
-    data.add_argument("--infrared", type=Path, help="folder of infrared images")
-    data.add_argument("--visible", type=Path, help="folder of visible images; pairs have equal file stems")
     data.add_argument(
-        "--train", type=Path, help="list of the pairs to use, validation included [all but the test list]"
-    )
-    data.add_argument("--validation", type=Path, help="list of pairs to validate on, taken out of training")
-    data.add_argument("--test", type=Path, help="list of pairs that must be in neither of the two")
-    run = parser.add_argument_group("run").add_mutually_exclusive_group()
-    run.add_argument("--run", type=Path, default=Path("runs") / name, help="folder of the new run [%(default)s]")
-    run.add_argument("--resume", type=Path, help="folder of the run to go on with, with its own settings")
-    add_settings(parser, RECIPES[name].settings)
-    parser.set_defaults(run_command=_train, recipe=name)
-
-
-def _add_publish(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Write the best weights of a run, with a card, as a model that fusion_ros can load."
-    parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--name", required=True, help="name of the model")
-    parser.add_argument("--licence", required=True, help="terms of the weights, for example Apache-2.0")
-    parser.add_argument("--data", required=True, help="what it was trained on, and the licence of that")
-    parser.add_argument("--test-name", default="test list", help="what the run's test list is [%(default)s]")
-    parser.add_argument("--note", action="append", default=[], help="a statement for the card; may be repeated")
-    parser.add_argument(
-        "--compare",
+        "--data",
         action="append",
-        default=[],
-        metavar="LABEL=FILE",
-        help="measure the authors' weights (safetensors, their names) on the same pairs; may be repeated",
+        metavar="SET=PATH",
+        help="a data set and where it lies, with options after commas; may be repeated; see 'data list'",
     )
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models [%(default)s]")
-    parser.add_argument("--replace", action="store_true", help="replace a model of this name")
-    parser.set_defaults(run_command=_publish)
-
-
-def _publish(options: argparse.Namespace) -> None:
-    compare = {}
-    for item in options.compare:
-        label, separator, path = item.partition("=")
-        if not separator:
-            raise SettingsError(f"--compare: expected LABEL=FILE, got {item!r}")
-        compare[label] = Path(path)
-    publication = Publication(
-        options.name, options.licence, options.data, options.test_name, options.note, compare, options.replace
+    data.add_argument(
+        "--train", type=Path, metavar="FILE", help="list of the pairs to use [by the set's own split]"
     )
-    folder = publish(RunFolder(options.run), publication, options.models)
-    logging.getLogger(__name__).info("published %s", folder)
+    data.add_argument("--validation", type=Path, metavar="FILE", help="list of the pairs to validate on")
+    data.add_argument("--test", type=Path, metavar="FILE", help="list of pairs that must be in neither")
+    run = parser.add_argument_group("run")
+    folder = run.add_mutually_exclusive_group()
+    folder.add_argument(
+        "--run", type=Path, default=Path("runs") / name, help="folder of the new run [%(default)s]"
+    )
+    folder.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run, with its own settings")
+    small = ", ".join(f"{setting} {value}" for setting, value in recipe.SMALL.items())
+    run.add_argument(
+        "--small", action="store_true", help=f"begin from settings for two CPU cores and 20 minutes: {small}"
+    )
+    add_settings(parser, recipe.Settings)
+    parser.set_defaults(run_command=_train, recipe=name)
 
 
 def _train(options: argparse.Namespace) -> None:
     run = RunFolder(options.resume or options.run)
     request = _resumed(run, options) if options.resume else _requested(options)
-    split = _split(request)
+    recipe_type = RECIPES[request["recipe"]]
+    settings = recipe_type.Settings.from_mapping(request["settings"])
+    split = _split(request["data"], settings.validation_share)
     names = {"train": [pair.name for pair in split.train], "validation": [pair.name for pair in split.validation]}
     if options.resume and names != request["pairs"]:
         raise SettingsError(
-            f"{run.path}: the pairs are not those that the run began with; restore folders and lists"
+            f"{run.path}: the pairs are not those that the run began with; restore data sets and lists"
         )
-    spec = RECIPES[options.recipe]
-    recipe = spec.build(spec.settings.from_mapping(request["settings"]), split)
-    if not options.resume:
+    recipe = recipe_type(settings, split)
+    if not options.resume and distributed.is_main():
         run.start(request | {"pairs": names})  # only now: a run that cannot begin leaves no folder behind
-    history = train(recipe, run)
-    logging.getLogger(__name__).info("%d epochs done; best weights: %s", len(history), run.best)
+    train(recipe, run, settings)
 
 
 def _requested(options: argparse.Namespace) -> dict[str, Any]:
-    if options.infrared is None or options.visible is None:
-        raise SettingsError("expected --infrared FOLDER and --visible FOLDER (or --resume RUN)")
-    data = {name: str(value) for name in DATA_OPTIONS if (value := getattr(options, name)) is not None}
-    settings = RECIPES[options.recipe].settings.from_mapping(given_settings(options))
-    return {"recipe": options.recipe, "data": data, "settings": settings.flat()}
+    if not options.data:
+        raise SettingsError(
+            "expected --data SET=PATH (or --resume RUN); 'python -m training data list' names sets"
+        )
+    data = {"data": options.data} | {name: str(path) for name in LISTS if (path := getattr(options, name))}
+    recipe = RECIPES[options.recipe]
+    begin = dict(recipe.SMALL) if options.small else {}
+    settings = recipe.Settings.from_mapping(begin | given_settings(options))
+    return {"recipe": options.recipe, "small": options.small, "data": data, "settings": settings.flat()}
 
 
 def _resumed(run: RunFolder, options: argparse.Namespace) -> dict[str, Any]:
     request = run.request()
     if request["recipe"] != options.recipe:
         raise SettingsError(f"{run.path} is a run of {request['recipe']}, not of {options.recipe}")
-    given = [*given_settings(options), *(name for name in DATA_OPTIONS if getattr(options, name) is not None)]
+    given = [*given_settings(options), *(name for name in (*SOURCES, "small") if getattr(options, name))]
     if given:
         raise SettingsError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
     return request
 
 
-def _split(request: dict[str, Any]) -> Split:
-    data = {name: Path(path) for name, path in request["data"].items()}
-    names = {part: read_names(data[part]) if part in data else None for part in ("train", "validation", "test")}
-    test = names["test"] or ()
-    if names["train"] is None:
-        pairs = [pair for pair in list_pairs(data["infrared"], data["visible"]) if pair.name not in test]
-    else:
-        pairs = list_pairs(data["infrared"], data["visible"], [*names["train"], *(names["validation"] or ())])
-    return split_pairs(
-        pairs,
-        validation=names["validation"],
-        test=test,
-        validation_share=request["settings"]["validation_share"],
-    )
+def _split(data: Mapping[str, Any], validation_share: float) -> Split:
+    """Open the data sets, split them, and take out every image that results are reported on."""
+    lists = {name: read_names(Path(data[name])) for name in LISTS if name in data}
+    split = split_found(open_sets(data["data"]), NameLists(**lists), validation_share=validation_share)
+    return held_out.check(split, default_cache())
+
+
+def _new(make: Any, name: str, **words: str) -> argparse.ArgumentParser:
+    return make(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,27 @@
 
 runs/reconet_fuser/
     settings.yaml       what was asked: recipe, settings, data
-    environment.yaml    what it ran on: commit, versions, hardware
+    environment.yaml    what it ran on: commit, versions, hardware, processes
     history.csv         one row an epoch
     last.pt             everything needed to go on
-    best.safetensors    the network of the epoch with the lowest validation loss
+    previous.pt         the checkpoint before it, for the case that last.pt is damaged
+    best.safetensors    the network with the lowest validation loss of the last stage
+    tensorboard/        curves and pictures
 """
 
 from __future__ import annotations
 
 import csv
 import datetime
+import errno
 import io
+import logging
 import os
+import pickle
 import platform
-from collections.abc import Mapping
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +36,13 @@ from torch import nn
 from fusion_ros.errors import FusionError, SettingsError
 from fusion_ros.provenance import checkout_commit, processor
 
+from . import distributed
+
 __all__ = ["RunFolder", "TrainingError", "describe_environment", "write_atomically"]
+
+log = logging.getLogger(__name__)
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class TrainingError(FusionError, RuntimeError):
@@ -49,7 +62,9 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best = path / "best.safetensors"
+        self.events = path / "tensorboard"
         self._last = path / "last.pt"
+        self._previous = path / "previous.pt"
 
     def start(self, request: Mapping[str, Any]) -> None:
         """Make the folder for a new run and note what was asked for and where it runs.
@@ -78,33 +93,52 @@ class RunFolder:
         return self._read_yaml("environment.yaml")
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the complete state after an epoch, and its history as CSV.
+        """Write a checkpoint; the one before it is kept too.
 
         Args:
-            state: Tensors, numbers, strings, lists and dicts only; ``state["history"]`` holds a row an epoch.
+            state: Tensors, numbers, strings, None, lists and dicts only.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_atomically(self._last, buffer.getvalue())
-        self._write("history.csv", _csv(state["history"]))
+        write_atomically(self._last, buffer.getbuffer(), keep=self._previous)
 
     def load(self) -> dict[str, Any] | None:
-        """Return what :meth:`save` wrote last, or None where no epoch was completed.
+        """Return what :meth:`save` wrote last, or before that where the last is damaged; None for a new run.
 
         Raises:
-            TrainingError: The checkpoint is damaged.
+            TrainingError: There are checkpoints, and all are damaged.
         """
-        if not self._last.exists():
-            return None
-        try:
-            return torch.load(self._last, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError) as error:
-            raise TrainingError(f"{self._last} is damaged ({error}); start a new run") from error
+        damages = []
+        for path in (self._last, self._previous):
+            if not path.exists():
+                continue
+            try:
+                state = _read_checkpoint(path)
+            except (
+                OSError,
+                RuntimeError,
+                ValueError,
+                EOFError,
+                pickle.UnpicklingError,
+                zipfile.BadZipFile,
+            ) as error:
+                damages.append(f"{path} is damaged ({str(error).splitlines()[0]})")
+                continue
+            if damages:
+                log.warning("%s; going on from %s, which is older", damages[0], path.name)
+            return state
+        if damages:
+            raise TrainingError(f"{' and '.join(damages)}, so there is nothing to go on from; start a new run")
+        return None
 
     def save_best(self, network: nn.Module) -> None:
         """Write the network's tensors as the best so far."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
         write_atomically(self.best, safetensors_bytes(tensors))
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write one row an epoch; a value that an epoch does not have stays empty."""
+        self._write("history.csv", _csv(rows))
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())
@@ -116,14 +150,50 @@ class RunFolder:
         return yaml.safe_load(path.read_text())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a power cut, sees the old content or the new, never a part."""
+def write_atomically(path: Path, content: bytes | memoryview, *, keep: Path | None = None) -> None:
+    """Write a file so that a reader, or a power cut, sees the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        content: All of it.
+        keep: Where the old content goes, once the new is complete.
+
+    Raises:
+        TrainingError: The file cannot be written, because the disk is full for example. The old one is as it was.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
+        partial.replace(path)
+    except OSError as error:
+        raise TrainingError(_cannot_write(path, len(content), error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, size: int, error: OSError) -> str:
+    kept = f"what {path.parent} held before is intact: go on with --resume {path.parent}"
+    if error.errno not in _NO_SPACE:
+        return f"cannot write {path}: {error.strerror or error}; {kept}"
+    free = shutil.disk_usage(path.parent).free
+    return (
+        f"no space left for {path}: it needs {size / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free "
+        f"({error.strerror}); make room; {kept}"
+    )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    # Torch does not compare the checksums that it writes, so it would load tensors of flipped bits.
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken:
+        raise ValueError(f"wrong checksum of {broken}")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -137,6 +207,7 @@ def describe_environment() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": distributed.world(),
         "accelerator": device,
     }
 
@@ -145,7 +216,7 @@ def _yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
 
 
-def _csv(rows: list[dict[str, float]]) -> str:
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["affine", "elastic", "mixed", "rotation", "scale", "shift"]
+__all__ = ["affine", "elastic", "mixed", "perspective", "rotation", "scale", "shift"]
 
 Size = tuple[int, int]
 
 _SIGMA = 32.0  # px
 _PITCH = 4  # px between the random numbers: an eighth of the filter's sigma loses nothing of the field
+_SCALINGS = 5  # each takes one or two digits off the difference from the level
 
 
 def shift(size: Size, level: float, rng: np.random.Generator) -> np.ndarray:
@@ -47,6 +48,25 @@ def affine(size: Size, level: float, rng: np.random.Generator) -> np.ndarray:
     radius = math.sqrt((size[0] ** 2 + size[1] ** 2 - 2) / 12.0)  # RMS distance of pixels from the centre
     matrix, translation = rng.standard_normal((2, 2)) / radius, rng.standard_normal(2)
     return _of_level(_linear(size, matrix, translation), level)
+
+
+def perspective(size: Size, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the displacement of a random homography, ``level`` pixels: every corner moves independently.
+
+    A multiple of such a displacement is not that of a homography, so the corners' moves, not the displacement,
+    are scaled to the level.
+
+    Source: the four-point parametrisation of DeTone et al., "Deep Image Homography Estimation", 2016, section 3.
+    """
+    if level == 0.0:
+        return np.zeros((*size, 2), np.float32)
+    right, bottom = size[1] - 1.0, size[0] - 1.0
+    corners = np.array([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]], np.float32)
+    moves = rng.uniform(-1.0, 1.0, (4, 2))
+    for _ in range(_SCALINGS):
+        field = _projective(size, cv2.getPerspectiveTransform(corners, (corners + moves).astype(np.float32)))
+        moves *= level / _rms(field)
+    return _of_level(field, level)
 
 
 def elastic(size: Size, level: float, rng: np.random.Generator) -> np.ndarray:
@@ -81,6 +101,16 @@ def _linear(size: Size, matrix: np.ndarray, translation: Sequence[float] = (0.0,
     return field
 
 
+def _projective(size: Size, homography: np.ndarray) -> np.ndarray:
+    """``homography @ p - p`` for the position ``p`` of every pixel."""
+    x, y = np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64)[:, None]
+    to_x, to_y, depth = (row[0] * x + (row[1] * y + row[2]) for row in homography)
+    return np.dstack([to_x / depth - x, to_y / depth - y]).astype(np.float32)
+
+
+def _rms(field: np.ndarray) -> float:
+    return cv2.norm(field) / math.sqrt(field.shape[0] * field.shape[1])
+
+
 def _of_level(field: np.ndarray, level: float) -> np.ndarray:
-    rms = cv2.norm(field) / math.sqrt(field.shape[0] * field.shape[1])
-    return field * np.float32(level / rms)
+    return field * np.float32(level / _rms(field))

@@ -40,6 +40,7 @@ _KINDS = (
     ConditionKind("rotation", "turned about the centre, one way or the other", "deg", (1.0, 2.0), (0.0, 15.0)),
     ConditionKind("scale", "enlarged or shrunk about the centre", "%", (2.0, 4.0), (0.0, 20.0)),
     ConditionKind("affine", "random affine map of this RMS displacement", "px", (4.0, 8.0), (0.0, 64.0)),
+    ConditionKind("perspective", "random homography of this RMS displacement", "px", (4.0, 8.0), (0.0, 32.0)),
     ConditionKind("elastic", "random smooth field of this RMS displacement", "px", (2.0, 4.0), (0.0, 8.0)),
     ConditionKind(
         "mixed", "affine and elastic, RMS displacement together; noise 5 %", "px", (4.0, 8.0), (0.0, 10.0)
@@ -55,6 +56,7 @@ _FIELDS: Mapping[str, Callable[[Size, float, np.random.Generator], np.ndarray]] 
         "rotation": fields.rotation,
         "scale": fields.scale,
         "affine": fields.affine,
+        "perspective": fields.perspective,
         "elastic": fields.elastic,
         "mixed": fields.mixed,
     }

@@ -122,6 +122,44 @@ def test_an_affine_field_is_affine_and_an_elastic_one_is_not():
     assert left["elastic"] > 0.5 and left["mixed"] > 0.5
 
 
+def homography_of(field):
+    """The homography that four points of a field give."""
+    points = np.float32([[10, 10], [160, 12], [155, 110], [12, 100]])
+    to = np.float32([(x, y) + field[int(y), int(x)] for x, y in points])
+    return cv2.getPerspectiveTransform(points, to)
+
+
+@pytest.mark.parametrize("level", [2, 8, 15])
+def test_a_perspective_field_is_one_homography_and_more_than_affine(level):
+    x, y = grid()
+    original = landscape(x, y).astype(np.float32)
+    for seed in range(3):
+        deformed, field = Misalignment("perspective", level).apply(original, seed)
+        homography = homography_of(field)
+        to_x, to_y, depth = np.einsum("ij,jhw->ihw", homography, np.stack([x, y, np.ones_like(x)]))
+        np.testing.assert_allclose(field[..., 0], to_x / depth - x, atol=2e-3)
+        np.testing.assert_allclose(field[..., 1], to_y / depth - y, atol=2e-3)
+        basis = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
+        flat = field.reshape(-1, 2).astype(np.float64)
+        assert rms(flat - basis @ np.linalg.lstsq(basis, flat, rcond=None)[0]) > 0.01 * level
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        expected = cv2.warpPerspective(original, homography, SIZE[::-1], flags=flags)
+        real = (np.abs(field[..., 0] + x - 85) < 80) & (np.abs(field[..., 1] + y - 59.5) < 55)
+        np.testing.assert_allclose(deformed[real], expected[real], atol=0.5)
+
+
+def test_a_perspective_moves_each_corner_independently_of_the_others():
+    fields = np.stack([Misalignment("perspective", 4).field(SIZE, seed) for seed in range(300)])
+    moves = fields[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(300, 8)
+    assert np.abs(moves.mean(axis=0)).max() < 1.0
+    assert np.abs(np.corrcoef(moves.T) - np.eye(8)).max() < 0.25
+
+
+@pytest.mark.parametrize("misalignment", IN_PIXELS, ids=name_of)
+def test_a_level_of_zero_moves_nothing(misalignment):
+    np.testing.assert_array_equal(Misalignment(misalignment.kind, 0).field(SIZE, seed=1), np.zeros((*SIZE, 2)))
+
+
 def test_an_elastic_field_is_as_smooth_as_noise_under_a_gaussian_of_32_pixels():
     """Of white noise under a Gaussian, the slope's deviation is the value's over sigma times the root of 2."""
     values, slopes = [], []
@@ -152,7 +190,7 @@ def test_the_seed_decides_the_shape_and_the_level_only_its_strength(misalignment
     field = misalignment.field(SIZE, seed="street/0001")
     np.testing.assert_array_equal(field, misalignment.field(SIZE, seed="street/0001"))
     assert not np.array_equal(field, misalignment.field(SIZE, seed="street/0002")) or misalignment.unit != "px"
-    if misalignment.kind != "rotation":  # whose sine is not linear in the angle
+    if misalignment.kind not in ("rotation", "perspective"):  # their displacement is not linear in the level
         twice = Misalignment(misalignment.kind, 2 * misalignment.level).field(SIZE, seed="street/0001")
         np.testing.assert_allclose(twice, 2 * field, rtol=1e-5, atol=1e-5)
 
@@ -232,7 +270,7 @@ def test_default_is_every_kind_at_its_usual_levels():
     found = parse_misalignments("default")
     assert [item.level for item in found if item.kind == "shift"] == [3, 5, 8]
     assert {item.kind for item in found} == {
-        "shift", "rotation", "scale", "affine", "elastic", "mixed", "noise",
+        "shift", "rotation", "scale", "affine", "perspective", "elastic", "mixed", "noise",
     }  # fmt: skip
     assert len({item.name for item in found}) == len(found)
 
@@ -246,7 +284,7 @@ def test_a_text_names_kinds_and_levels_each_once_in_order():
     ("text", "message"),
     [
         ("elastc:2", r"misalign: there is no kind 'elastc'; did you mean 'elastic'\?"),
-        ("perspective", "known names: .*affine.*shift"),
+        ("homography", "known names: .*affine.*shift"),
         ("", "there is no kind ''"),
         ("shift:3,,elastic", "there is no kind ''"),
         ("shift:far", "shift: expected a number of px, such as shift:3, got 'far'"),

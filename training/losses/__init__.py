@@ -1,1 +1,1 @@
-"""Training losses: one paper, one file."""
+"""Training losses: one paper, one file; what several share has files of its own."""
