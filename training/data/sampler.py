@@ -130,7 +130,7 @@ class PairSampler:
                 if batch is not None:
                     yield batch
 
-    def _made(self, keys: Sequence[tuple[int, int]]) -> Generator[_Made]:
+    def _made(self, keys: Sequence[tuple[int, int]]) -> Generator[_Made, None, None]:
         workers = min(self.settings.workers, len(keys))
         if workers == 0:
             yield from map(self._make, keys)
@@ -140,8 +140,10 @@ class PairSampler:
         # A generator of its own: the loader would draw from torch's, which decides initial weights and dropout.
         own = torch.Generator()
         loader = DataLoader(_Batches(self), batch_size=None, sampler=keys, num_workers=workers, generator=own)
-        batches = iter(loader)
-        cv2.setNumThreads(threads)
+        try:
+            batches = iter(loader)
+        finally:
+            cv2.setNumThreads(threads)
         try:
             yield from batches
         finally:
@@ -172,7 +174,8 @@ class PairSampler:
         count = len(self.pairs)
         turn, place = divmod(number, count)
         order = _order(self.seed, turn, count)
-        for index in np.roll(order, -place).tolist():
+        for ahead in range(count):
+            index = int(order[(place + ahead) % count])
             if index in self._unusable or index in unusable:
                 continue
             try:

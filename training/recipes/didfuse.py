@@ -60,7 +60,7 @@ class DIDFuseRecipe(PairRecipe):
     Settings = DIDFuseTraining
     SMALL: ClassVar = MappingProxyType(
         {
-            "epochs": 40,
+            "epochs": 20,
             "batch": 8,
             "crop": 64,
             "schedule": "cosine",

@@ -135,8 +135,9 @@ class ReCoNetFuserRecipe(PairRecipe):
             *((f"Terms of ours join after {s.plain_epochs} epochs.",) if s.describe_own_terms() else ()),
             f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs of the fuser (the paper: 300, no "
             f"schedule named), batches of {s.batch} crops of {s.crop} px.",
-            f"BatchNorm uses batch statistics for {s.statistics_epochs} epochs (momentum {s.statistics_momentum:g}), "
-            "then running statistics that stay fixed, so that training computes what deployment computes.",
+            f"BatchNorm uses batch statistics for {s.statistics_epochs} epochs, "
+            f"momentum {s.statistics_momentum:g}, then fixed running statistics, so that training computes what "
+            "deployment computes.",
         )
 
 

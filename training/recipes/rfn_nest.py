@@ -69,14 +69,14 @@ class RFNNestRecipe(PairRecipe):
     Settings = RFNNestTraining
     SMALL: ClassVar = MappingProxyType(
         {
-            "auto_encoder_epochs": 8,
-            "epochs": 8,
+            "auto_encoder_epochs": 6,
+            "epochs": 6,
             "learning_rate": 1e-3,
             "schedule": "cosine",
             "crop": 64,
             "fit": "crop",
             "similarity": "ssim",
-            "validate_every": 4,
+            "validate_every": 3,
         }
     )
 

@@ -56,7 +56,7 @@ class RFVIFRecipe(PairRecipe):
     Settings = RFVIFTraining
     SMALL: ClassVar = MappingProxyType(
         {
-            "epochs": 80,
+            "epochs": 60,
             "learning_rate": 2e-3,
             "schedule": "cosine",
             "crop": 64,
