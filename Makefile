@@ -23,15 +23,17 @@ lint: ## Style and import checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: ## Each method in each engine against the plain network, and each metric against a plain writing
+bench: ## Methods in each engine, metrics and steps of training, each against a plain writing; is loading fast enough
 	@$(PYTHON) tools/bootstrap.py $(VENV) test
 	@$(RUN) -m fusion_ros.cli bench $(ARGS)
 	@$(RUN) -m tools.metrics_bench
+	@$(RUN) -m tools.training_bench
 
-docs: ## Write docs/parameters.md from the settings classes, and the table of metrics
+docs: ## Write docs/parameters.md, the table of metrics, and the settings of training, from the code
 	@$(PYTHON) tools/bootstrap.py $(VENV) demo
 	@$(RUN) -m tools.parameter_docs
 	@$(RUN) -m tools.metric_docs
+	@$(RUN) -m tools.training_docs
 
 clean: ## Remove the environment and everything that was generated
 	rm -rf $(VENV) build install log out .pytest_cache .ruff_cache

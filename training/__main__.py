@@ -21,6 +21,7 @@ from .data.sets import open_sets
 from .data.splits import NameLists, split_found
 from .loop import train
 from .options import add_settings, given_settings
+from .plot import add_plot
 from .publish import add_publish
 from .recipes import RECIPES
 from .run_folder import RunFolder
@@ -39,8 +40,9 @@ examples:
   # on two GPUs
   torchrun --nproc-per-node 2 -m training rfvif --data kaist=/data/kaist --device cuda
 
-  # go on after an interruption; publish
+  # go on after an interruption; look at the curves; publish
   python -m training lrrnet --resume runs/lrrnet
+  python -m training plot runs/lrrnet --out curves.png
   python -m training publish runs/lrrnet --name my_lrrnet --licence Apache-2.0 --trained-on "KAIST, set00 to set05"
 """
 LISTS = ("train", "validation", "test")
@@ -65,10 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, recipe in RECIPES.items():
         _add_recipe(commands, name, recipe.summary)
-    data = commands.add_parser("data", help="look at data sets").add_subparsers(required=True, metavar="command")
+    example = "example:\n  python -m training data list\n"
+    look = _new(
+        commands.add_parser, "data", help="look at data sets", description="Look at data sets.", epilog=example
+    )
+    data = look.add_subparsers(required=True, metavar="command")
     check.add_commands(data)
     held_out.add_commands(data)
     add_publish(commands)
+    add_plot(commands)
     return parser
 
 
@@ -116,8 +123,10 @@ def _train(options: argparse.Namespace) -> None:
             f"{run.path}: the pairs are not those that the run began with; restore data sets and lists"
         )
     recipe = recipe_type(settings, split)
-    if not options.resume and distributed.is_main():
-        run.start(request | {"pairs": names})  # only now: a run that cannot begin leaves no folder behind
+    if not options.resume:
+        recipe.check_images()
+        if distributed.is_main():
+            run.start(request | {"pairs": names})  # only now: a run that cannot begin leaves no folder behind
     train(recipe, run, settings)
 
 

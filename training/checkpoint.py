@@ -17,14 +17,16 @@ Row = dict[str, Any]
 
 @dataclass
 class Means:
-    """Running means of named values."""
+    """Running means of named values; they begin anew where the names change."""
 
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
 
     def add(self, values: Mapping[str, float]) -> None:
         """Count in one more value of each name."""
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+        if values.keys() != self.sums.keys():
+            self.sums, self.count = dict.fromkeys(values, 0.0), 0
+        self.sums = {name: self.sums[name] + value for name, value in values.items()}
         self.count += 1
 
     def take(self) -> dict[str, float]:

@@ -131,8 +131,7 @@ class _LossOf(nn.Module):
         self._losses = stage.losses
 
     def forward(self, batch: Batch) -> Losses:
-        # Only the total is differentiated: what depends on nothing but another part gets no gradient.
-        return {name: loss if name == "total" else loss.detach() for name, loss in self._losses(batch).items()}
+        return self._losses(batch)
 
 
 def _finite(losses: Losses) -> dict[str, float]:

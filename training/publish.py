@@ -6,7 +6,7 @@ import argparse
 import csv
 import dataclasses
 import logging
-import shutil
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,26 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
-from fusion_ros.cards import CARD, ModelCard
-from fusion_ros.errors import SettingsError, WeightsError
+from fusion_ros.cards import ModelCard
+from fusion_ros.checkpoint_files import read_safetensors
+from fusion_ros.engines import EngineSettings, open_engine
+from fusion_ros.errors import SettingsError, WeightsError, shortened
 from fusion_ros.metrics import DEFAULT_COLUMNS, evaluate
 from fusion_ros.networks import FusionNetwork, count_parameters
-from fusion_ros.weights import file_sha256, load_network
+from fusion_ros.weights import install_model, load_network
 
 from .data.pairs import Pair
 from .data.sets import open_sets
 from .data.splits import part_of
 from .deployed import fuse_images
 from .memory import keep_freed_memory
-from .recipes import RECIPES
+from .recipes import RECIPES, TrainingSettings
 from .run_folder import RunFolder
 
 __all__ = ["Publication", "add_publish", "measure", "publish"]
 
-WEIGHTS = "weights.safetensors"
 OURS = "these weights"
+PATHS = ("vgg", "start")
+"""Settings that may hold a path, of which a card names only the end."""
 EXAMPLE = """\
 example:
   # measured on the test parts of two sets, beside weights of the authors that were imported before
@@ -53,6 +57,7 @@ class Publication:
         tests: Data sets whose test parts they are measured on, as for ``--data``.
         notes: Further statements for the card.
         compare: Label -> model that is measured on the same pairs, a name or a folder.
+        half: Whether to store the weights in float16, half as large; they are used in float32 all the same.
         replace: Whether a model of this name may be replaced.
     """
 
@@ -62,14 +67,14 @@ class Publication:
     tests: Sequence[str] = ()
     notes: Sequence[str] = ()
     compare: Mapping[str, str] = field(default_factory=dict)
+    half: bool = False
     replace: bool = False
 
 
 def publish(run: RunFolder, publication: Publication, models: Path) -> Path:
     """Write ``models/<name>/`` from a run's best weights, and return that folder.
 
-    The folder is completed elsewhere, loaded as a user would load it, measured, and only then put
-    in its place.
+    The model is completed elsewhere, loaded as a user would load it, measured, and only then put in its place.
 
     Args:
         run: A run with at least one validated epoch of its last stage.
@@ -78,25 +83,25 @@ def publish(run: RunFolder, publication: Publication, models: Path) -> Path:
 
     Raises:
         SettingsError: The model exists and may not be replaced, or a data set is not where it is said to be.
-        WeightsError: The run has no weights yet, or a model to compare with does not load.
+        WeightsError: The run has no weights yet, a model to compare with does not load, or the folder cannot be
+            written.
     """
     folder = models / publication.name
     if folder.exists() and not publication.replace:
         raise SettingsError(f"{folder} exists; give --replace to replace it, or choose another --name")
-    request = run.request()
-    if not run.best.is_file():
+    request, rows = run.request(), _validated(run)
+    if not (run.best.is_file() and rows):
         raise WeightsError(
             f"{run.path}: expected {run.best.name}, written by the first validation of the last stage; train on"
         )
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models, prefix=".") as workshop:
-        draft = Path(workshop).resolve() / publication.name
-        draft.mkdir()
-        shutil.copyfile(run.best, draft / WEIGHTS)
-        _complete(draft, _card(run, request, publication, draft / WEIGHTS), publication)
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
-    return folder
+    tensors = read_safetensors(run.best)
+    if publication.half:
+        tensors = _halved(tensors)
+    card = _card(run, request, rows, publication)
+    with tempfile.TemporaryDirectory() as workshop:
+        metrics = _metrics(install_model(Path(workshop), card, tensors), publication)
+    card = dataclasses.replace(card, metrics=metrics)
+    return install_model(models, card, tensors, replace=publication.replace)
 
 
 def pairs_for_test(text: str) -> tuple[Pair, ...]:
@@ -121,15 +126,17 @@ def measure(networks: Mapping[str, FusionNetwork], pairs: Sequence[Pair]) -> dic
     A metric that is not defined for a pair (NaN) makes the mean so.
 
     Args:
-        networks: Label -> network in inference mode.
+        networks: Label -> network in inference mode; each runs in the fastest engine that there is.
         pairs: With registered images.
     """
     keep_freed_memory()
+    exact = EngineSettings(precision="float32")
+    engines = {label: open_engine(network, exact) for label, network in networks.items()}
     rows: dict[str, list[dict[str, float]]] = {label: [] for label in networks}
     for pair in tqdm(pairs, "measuring", disable=None):
         infrared, visible, _ = pair.read()
-        for label, network in networks.items():
-            fused = fuse_images(network, infrared, visible)
+        for label, engine in engines.items():
+            fused = fuse_images(engine, infrared, visible)
             values = evaluate(infrared, visible, fused, DEFAULT_COLUMNS)
             rows[label].append({column.metric.name: values[column.key] for column in DEFAULT_COLUMNS})
     names = [column.metric.name for column in DEFAULT_COLUMNS]
@@ -139,25 +146,36 @@ def measure(networks: Mapping[str, FusionNetwork], pairs: Sequence[Pair]) -> dic
     }
 
 
-def _complete(draft: Path, card: ModelCard, publication: Publication) -> None:
-    """Write the card, load the draft as a user would, measure it, and add the figures to the card."""
-    (draft / CARD).write_text(card.text(), encoding="utf-8")
+def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    too_large = [name for name, tensor in halved.items() if not bool(tensor.isfinite().all())]
+    if too_large:
+        raise WeightsError(f"values of {shortened(too_large)} do not fit float16; publish without --half")
+    return halved
+
+
+def _metrics(draft: Path, publication: Publication) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure the draft, and what it is compared with, on every data set: a card's ``metrics``."""
     networks = {OURS: load_network(draft)}
     networks |= {label: load_network(model) for label, model in publication.compare.items()}
     metrics = {}
     for text in publication.tests:
         pairs = pairs_for_test(text)
         metrics[f"{text.partition('=')[0]}, test part, {len(pairs)} pairs"] = measure(networks, pairs)
-    (draft / CARD).write_text(dataclasses.replace(card, metrics=metrics).text(), encoding="utf-8")
+    return metrics
 
 
-def _card(run: RunFolder, request: Mapping[str, Any], publication: Publication, weights: Path) -> ModelCard:
+def _card(
+    run: RunFolder, request: Mapping[str, Any], rows: Sequence[Mapping[str, str]], publication: Publication
+) -> ModelCard:
+    """Return the card but for file, checksum and metrics; ``rows`` are those of :func:`_validated`."""
     recipe = RECIPES[request["recipe"]]
-    settings = recipe.Settings.from_mapping(request["settings"])
+    settings = _without_folders(recipe.Settings.from_mapping(request["settings"]))
     network = recipe.build_network(settings)
     defaults = type(network.settings)().flat()
     environment = run.environment()
-    rows = _history(run)
+    best = min(rows, key=lambda row: float(row["validation_loss"]))
+    half = ("Stored in float16; the figures are those of the weights as stored.",) if publication.half else ()
     small = ("Trained with the recipe's small variant, meant for CPUs.",) if request["small"] else ()
     return ModelCard(
         name=publication.name,
@@ -166,17 +184,17 @@ def _card(run: RunFolder, request: Mapping[str, Any], publication: Publication, 
             name: value for name, value in network.settings.flat().items() if value != defaults[name]
         },
         parameters=count_parameters(network),
-        file=WEIGHTS,
-        sha256=file_sha256(weights),
+        file="",
+        sha256="",
         licence=publication.licence,
         data=publication.trained_on,
-        recipe={"name": request["recipe"], "best_epoch": _best_epoch(rows), **settings.flat()},
+        recipe={"name": request["recipe"], "best_epoch": int(best["epoch"]), **settings.flat()},
         commit=environment["commit"],
         seed=settings.seed,
         date=environment["started"][:10],
-        hardware=_hardware(environment, sum(float(row["seconds"]) for row in rows)),
+        hardware=_hardware(environment, sum(float(row["seconds"]) for row in _history(run))),
         metrics={},
-        notes=(*small, *recipe.notes(settings), *publication.notes),
+        notes=(*small, *recipe.notes(settings), *half, *publication.notes),
     )
 
 
@@ -186,15 +204,25 @@ def _hardware(environment: Mapping[str, Any], seconds: float) -> str:
     return f"{where}, accelerator {environment['accelerator']}; {versions}; {seconds / 60:.0f} min"
 
 
+def _without_folders(settings: TrainingSettings) -> TrainingSettings:
+    values = settings.flat()
+    return settings.updated({name: Path(values[name]).name for name in PATHS if values.get(name)})
+
+
 def _history(run: RunFolder) -> list[dict[str, str]]:
-    with (run.path / "history.csv").open(newline="") as file:
+    """Return the rows of the epochs; none before the first is complete."""
+    path = run.path / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _best_epoch(rows: Sequence[Mapping[str, str]]) -> int:
-    """Epoch of the last stage with the lowest validation loss."""
-    validated = [row for row in rows if row["stage"] == rows[-1]["stage"] and row.get("validation_loss")]
-    return int(min(validated, key=lambda row: float(row["validation_loss"]))["epoch"])
+def _validated(run: RunFolder) -> list[dict[str, str]]:
+    """Return the rows of the last stage whose validation loss is a number: those that the best is one of."""
+    rows = [row for row in _history(run) if row.get("validation_loss")]
+    last = [row for row in rows if row["stage"] == rows[-1]["stage"]]
+    return [row for row in last if math.isfinite(float(row["validation_loss"]))]
 
 
 def add_publish(commands: Any) -> None:
@@ -226,6 +254,7 @@ def add_publish(commands: Any) -> None:
         help="measure this model on the same pairs, a name or a folder; may be repeated",
     )
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models [%(default)s]")
+    parser.add_argument("--half", action="store_true", help="store float16, half as large; used in float32")
     parser.add_argument("--replace", action="store_true", help="replace a model of this name")
     parser.set_defaults(run_command=_publish)
 
@@ -244,6 +273,7 @@ def _publish(options: argparse.Namespace) -> None:
         options.test,
         options.note,
         compare,
+        options.half,
         options.replace,
     )
     folder = publish(RunFolder(options.run), publication, options.models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -142,6 +143,16 @@ class PerceptualSettings(OwnTerms):
         "in its place.",
     )
 
+    def describe_features(self, convention: VGGConvention) -> str:
+        """Say for a model card what the perceptual terms compare.
+
+        Args:
+            convention: As for :meth:`PairRecipe.perceptual_features`.
+        """
+        if self.vgg:
+            return "Perceptual terms compare features of VGG-16 with torchvision's ImageNet weights."
+        return StructureFeatures(_SCALES[convention]).describe()
+
 
 class PairRecipe(Recipe):
     """Base of the recipes that train on pairs of images.
@@ -151,8 +162,8 @@ class PairRecipe(Recipe):
         split: What is trained and validated on.
 
     Raises:
-        SettingsError: There is no such device.
-        ImageError: Too many of the images cannot be used.
+        SettingsError: There is no such device, or the pairs do not give a batch.
+        WeightsError: A file of weights that the settings name cannot be used.
     """
 
     name: ClassVar[str]
@@ -176,6 +187,18 @@ class PairRecipe(Recipe):
         still = dataclasses.replace(settings, flip=False, intensity=0.0, fit=_still_fit(settings.fit), workers=0)
         self._validation = PairSampler(split.validation, still, seed=settings.seed + 1, simulator=self.simulator)
         self.stages = tuple(self.make_stages())
+
+    def check_images(self) -> None:
+        """Make the first batches, so that images that cannot be used are named before a run begins.
+
+        Where images are kept in memory, this reads them all, and training does not read them again.
+
+        Raises:
+            ImageError: Too many of them cannot be used.
+        """
+        for batches in (self.stages[0].batches, self._validation):
+            with closing(batches.epoch(1)) as first:
+                next(first)
 
     @classmethod
     @abstractmethod

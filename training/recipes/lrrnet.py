@@ -20,7 +20,6 @@ from fusion_ros.settings import setting
 from ..batch import Batch
 from ..data.sampler import FITS
 from ..losses.lrrnet import lrrnet_loss
-from ..losses.perceptual import StructureFeatures
 from ..losses.stretch import stretched
 from ..recipe import Losses, Stage
 from .base import PairRecipe, PerceptualSettings, network_inputs
@@ -119,11 +118,10 @@ class LRRNetRecipe(PairRecipe):
     def notes(cls, settings: Any) -> tuple[str, ...]:
         """Say for a model card what was done, and where it leaves the paper."""
         s = settings
-        features = "" if s.vgg else f" {StructureFeatures(255.0).describe()}"
         return (
             f"Loss: pixel, shallow, middle and deep terms ({'means' if s.variant == 'code' else 'sums'}), gamma_4 "
             f"{s.deep_weight:g}, w_ir {s.infrared_share:g}, w_vi {s.visible_share:g}, together times "
-            f"{s.paper_weight:g}.{features}",
+            f"{s.paper_weight:g}. {s.describe_features('byte')}",
             *s.describe_own_terms(),
             f"Adam {s.learning_rate:g}, weight decay {s.weight_decay:g}, {s.schedule} schedule, {s.epochs} "
             f"epochs, batches of {s.batch} images of {s.crop} px (the paper: 1e-5, 4 epochs of 20,000 pairs of "

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_ros.errors import SettingsError
+from fusion_ros.checkpoints import differences
+from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.networks import FusionNetwork, ReCoNet, ReCoNetFuser, ReCoNetFuserSettings, ReCoNetSettings
 from fusion_ros.settings import setting
 from fusion_ros.weights import load_network
@@ -38,7 +39,7 @@ __all__ = ["ReCoNetFuserRecipe", "ReCoNetFuserTraining", "ReCoNetRecipe", "ReCoN
 class ReCoNetFuserTraining(OwnTerms):
     """Settings of the fuser's training; the paper's values where it gives one."""
 
-    epochs: int = setting(300, "Passes over the training pairs.", bounds=(0, None))
+    epochs: int = setting(300, "Passes over the training pairs.", bounds=(1, None))
     schedule: str = setting(
         "cosine",
         "How the learning rate goes on; the paper names no schedule, cosine ends at zero.",
@@ -92,8 +93,7 @@ class ReCoNetFuserRecipe(PairRecipe):
     def fusing_stage(self, name: str, fuser: nn.Module) -> Stage:
         """Return the stage that trains a fuser by itself, on pairs as their set registers them."""
         settings = self.settings
-        norms = [module for module in fuser.modules() if isinstance(module, nn.BatchNorm2d)]
-        for norm in norms:
+        for norm in _norms(fuser):
             norm.momentum = settings.statistics_momentum
         # Channels-last is half as fast again on a CPU for this network, with the same result.
         fuser.to(memory_format=torch.channels_last)
@@ -103,13 +103,24 @@ class ReCoNetFuserRecipe(PairRecipe):
             self._plain = epoch <= settings.plain_epochs
             fuser.train()
             if epoch > settings.statistics_epochs:
-                for norm in norms:
+                for norm in _norms(fuser):
                     norm.eval()
 
         def losses(batch: Batch) -> Losses:
             return self.fusion_losses(fuser(batch.registered, batch.visible), batch)
 
         return self.stage(name, settings.epochs, losses, trained=(fuser,), prepare=prepare)
+
+    def validate(self, stage: Stage) -> dict[str, float]:
+        """Return loss and metrics as for every recipe; with the terms of ours from the first epoch on.
+
+        Else the epochs without them would have the lowest losses.
+        """
+        plain, self._plain = self._plain, False
+        try:
+            return super().validate(stage)
+        finally:
+            self._plain = plain
 
     def fusion_losses(self, fused: Tensor, batch: Batch) -> Losses:
         """Return the fusion loss of a batch; the terms of ours join after ``plain_epochs``."""
@@ -143,14 +154,15 @@ class ReCoNetFuserRecipe(PairRecipe):
 
 @dataclass(frozen=True)
 class ReCoNetTraining(ReCoNetFuserTraining):
-    """Settings of the joint network's training; ``epochs`` are the fuser's."""
+    """Settings of the joint network's training."""
 
     simulate: str = setting(
         "elastic:normal", "Deformation of the infrared image; the authors name easy, normal, hard."
     )
-    start: str = setting(
-        "", "Model of a fuser to begin with, a name or a folder; with --epochs 0 it is kept until the joint stage."
+    epochs: int = setting(
+        0, "Passes that train the fuser alone, on registered pairs; the paper has none.", bounds=(0, None)
     )
+    start: str = setting("", "Model of a fuser to begin with, a name or a folder.")
     register_epochs: int = setting(
         0, "Passes that train the register alone; the paper has none.", bounds=(0, None)
     )
@@ -179,18 +191,17 @@ class ReCoNetRecipe(ReCoNetFuserRecipe):
 
     @classmethod
     def build_network(cls, settings: Any) -> FusionNetwork:
-        """Return the network, with fresh weights but for the fuser that it is to begin with."""
+        """Return the network, with fresh weights."""
         s = settings
-        network = ReCoNet(
+        return ReCoNet(
             ReCoNetSettings(register=s.register, inputs=s.inputs, width=s.width, recurrences=s.recurrences)
         )
-        if s.start:
-            network.fuser.load_state_dict(load_network(s.start).state_dict())
-        return network
 
     def make_stages(self) -> Iterator[Stage]:
-        """Yield the stages that are given epochs."""
+        """Yield the stages that are given epochs; the fuser that is to begin with is loaded before."""
         s, network = self.settings, self.network
+        if s.start:
+            _begin_with(s.start, network.fuser)
         alone = self.fusing_stage("fuse", network.fuser)
         if s.epochs:
             yield alone
@@ -205,9 +216,8 @@ class ReCoNetRecipe(ReCoNetFuserRecipe):
             self._plain = False
             self.network.train()
             if fixed_statistics or epoch > self.settings.statistics_epochs:
-                for module in self.network.fuser.modules():
-                    if isinstance(module, nn.BatchNorm2d):
-                        module.eval()
+                for norm in _norms(self.network.fuser):
+                    norm.eval()
 
         return prepare
 
@@ -248,6 +258,19 @@ class ReCoNetRecipe(ReCoNetFuserRecipe):
             "once, 300 epochs).",
             "The register's target is the exact inverse of the deformation, where the paper takes its negative.",
         )
+
+
+def _norms(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
+    """Looked up anew each time: on several GPUs they are replaced by synchronised ones."""
+    return (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+
+
+def _begin_with(model: str, fuser: nn.Module) -> None:
+    tensors = load_network(model).state_dict()
+    problem = differences(fuser.state_dict(), tensors)
+    if problem:
+        raise WeightsError(f"start: {model} is no such fuser: {problem}; give another model, or its --width")
+    fuser.load_state_dict(tensors)
 
 
 def _error(flow: Tensor, batch: Batch) -> Tensor:

@@ -19,7 +19,6 @@ from fusion_ros.networks import RFVIF, RFVIFSettings
 from fusion_ros.settings import setting
 
 from ..batch import Batch
-from ..losses.perceptual import StructureFeatures
 from ..losses.rfvif import rfvif_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
@@ -99,11 +98,10 @@ class RFVIFRecipe(PairRecipe):
     def notes(cls, settings: Any) -> tuple[str, ...]:
         """Say for a model card what was done, and where it leaves the paper."""
         s = settings
-        features = () if s.vgg else (StructureFeatures().describe(),)
         return (
             f"Loss: equation 18, alpha {s.infrared_share:g}, beta {s.perceptual_share:g}, lambda "
             f"{s.alignment_weight:g}; misalignment in training: {s.simulate}.",
-            *features,
+            s.describe_features("imagenet"),
             *s.describe_own_terms(),
             f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs, batches of {s.batch} crops of "
             f"{s.crop} px (the paper: 0.001, a tenth at each third, 120 epochs of 12,400 pairs of KAIST and "
