@@ -1,8 +1,7 @@
 """``python -m training plot``: the curves of one run, or of several side by side, also while they train.
 
 Every stage has a panel of its own for its loss, since losses of two stages are not comparable; metrics of the
-validations come below. Epochs are counted over the whole run in all panels. A run has one colour everywhere, of
-Okabe and Ito, "Color Universal Design", 2008, as in the evaluation's plots.
+validations come below. Epochs are counted over the whole run in all panels. A run has one look everywhere.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion_ros.chart_style import AXES, INK, style_of
 from fusion_ros.errors import SettingsError
 
 from .run_folder import RunFolder
@@ -40,33 +40,11 @@ examples:
 """
 SUFFIXES = (".png", ".svg", ".pdf")
 
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
-_DASHES = ("solid", "dashed", "dotted")  # beyond seven runs
-_INK, _FAINT = "#3b4149", "#d9dde2"
 _STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    **AXES,
     "font.size": 9.0,
-    "text.parse_math": False,  # names may hold a dollar sign
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
     "axes.titlesize": 9.0,
     "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "ytick.major.size": 0.0,
     "ytick.minor.size": 0.0,
     "legend.frameon": False,
 }
@@ -275,10 +253,8 @@ _BORDER: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "alpha": 
 
 
 def _run_look(index: int) -> dict[str, str]:
-    return {
-        "color": _COLOURS[index % len(_COLOURS)],
-        "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
-    }
+    look = style_of(index)
+    return {"color": look.colour, "linestyle": look.dash}
 
 
 def _legend(histories: Sequence[History]) -> list[Line2D]:
@@ -289,7 +265,7 @@ def _legend(histories: Sequence[History]) -> list[Line2D]:
     labels = names if unique else [str(history.path) for history in histories]
     runs = [Line2D([], [], label=label, linewidth=2.4, **_run_look(i)) for i, label in enumerate(labels)]
     kinds = (("training", _TRAIN), ("validation", _VALIDATION))
-    lines = [*runs, *(Line2D([], [], label=label, color=_INK, **looks) for label, looks in kinds)]
+    lines = [*runs, *(Line2D([], [], label=label, color=INK, **looks) for label, looks in kinds)]
     if any(len(history.borders) for history in histories) and _metrics(histories):
-        lines.append(Line2D([], [], label="next stage", color=_INK, **_BORDER))
+        lines.append(Line2D([], [], label="next stage", color=INK, **_BORDER))
     return lines

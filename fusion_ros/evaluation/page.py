@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..chart_style import FAINT, INK, Look, style_of
 from ..errors import shortened
 from ..metrics import Column
 from . import plots
@@ -62,7 +63,7 @@ class _Method:
     """A method's facts, and what it is drawn with."""
 
     facts: MethodFacts
-    look: plots.Look
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def contents(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbnails]
         FusionError: matplotlib is not installed.
     """
     metrics = [_metric(column) for column in evaluation.columns]
-    methods = [_Method(facts, plots.style_of(index)) for index, facts in enumerate(evaluation.methods)]
+    methods = [_Method(facts, style_of(index)) for index, facts in enumerate(evaluation.methods)]
     found = {condition.name: ranks(evaluation, condition.name) for condition in evaluation.conditions}
     recorded = found.get(AS_RECORDED) or ranks(evaluation)
     names = [source.name for source in evaluation.sources]
@@ -230,7 +231,7 @@ def _panels(drawn: Mapping[str, str], metrics: Iterable[_Metric]) -> list[_Panel
 
 def _themed(svg: str) -> str:
     """Give a plot the page's colours for texts and lines, which differ by day and night."""
-    return svg.replace(plots.INK, "var(--ink)").replace(plots.FAINT, "var(--line)")
+    return svg.replace(INK, "var(--ink)").replace(FAINT, "var(--line)")
 
 
 def _stress_tables(

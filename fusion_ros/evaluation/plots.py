@@ -1,9 +1,7 @@
 """An evaluation as plots, each a small SVG: the report lays them out side by side.
 
-A method has one colour everywhere. The colours are those of Okabe and Ito, "Color Universal Design", 2008,
-which people with any kind of colour vision can tell apart, without the yellow, which is too light for a line,
-and with a grey for the black; beyond seven methods the lines are dashed, then dotted. Texts stay texts. The
-same evaluation gives the same bytes.
+A method has one look everywhere (:mod:`fusion_ros.chart_style`). Texts stay texts. The same evaluation gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +10,11 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..chart_style import AXES, INK, style_of
 from ..errors import FusionError
 from .ranking import ranks
 from .results import AS_RECORDED, RESIDUAL, Evaluation, FrameRecord, by_severity
@@ -27,26 +25,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "FAINT",
-    "INK",
-    "Look",
     "over_frames",
     "ranking",
     "spread",
     "stage_colours",
     "stress",
     "stress_kinds",
-    "style_of",
     "times",
 ]
 
-INK = "#3b4149"
-"""Colour of texts and ticks; whoever shows the plots on a dark ground may replace it."""
-FAINT = "#d9dde2"
-"""Colour of the grid; likewise."""
-
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
-_DASHES = ("solid", "dashed", "dotted")
 _STAGES = ("#2f4b7c", "#5f7ba8", "#8fa6c8", "#b9c8de", "#a08794", "#c9b3bd", "#6b6f76", "#a3a7ad")
 _BEST, _LAST = np.array([0, 78, 123]), np.array([226, 235, 242])  # colours of first and last place
 _PANEL = (3.3, 2.0)  # inches
@@ -54,19 +41,6 @@ _MARGINS = {"left": 0.13, "right": 0.955, "bottom": 0.19, "top": 0.96}  # alike 
 _MOST_POINTS = 400  # along a line
 _MOST_DOTS = 120  # beside a box
 _DARK = 0.62  # of a cell's lightness, below which its text is white
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a method is drawn with: a colour, and ``solid``, ``dashed`` or ``dotted``."""
-
-    colour: str
-    dash: str
-
-
-def style_of(index: int) -> Look:
-    """Return the look of a method by its place in the evaluation."""
-    return Look(_COLOURS[index % len(_COLOURS)], _DASHES[index // len(_COLOURS) % len(_DASHES)])
 
 
 def over_frames(evaluation: Evaluation, source: str, condition: str = AS_RECORDED) -> dict[str, str]:
@@ -266,8 +240,6 @@ def _panel(draw: Callable[[Axes, str], None], key: str, name: str, size: tuple[f
         if size is None:
             figure.subplots_adjust(**_MARGINS)
         axes = figure.add_subplot()
-        axes.grid(True, axis="y")
-        axes.spines[["top", "right", "left"]].set_visible(False)
         draw(axes, key)
         if size is None and not axes.get_xlabel():
             figure.subplots_adjust(bottom=0.04)
@@ -275,25 +247,11 @@ def _panel(draw: Callable[[Axes, str], None], key: str, name: str, size: tuple[f
 
 
 _STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    **AXES,
     "svg.fonttype": "none",
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
     "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
     "axes.unicode_minus": True,
     "figure.facecolor": "none",
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "ytick.major.size": 0.0,
 }
 
 

@@ -19,6 +19,7 @@ from small_evaluation import CC, CE, COLUMNS, EN, drawn, small_evaluation, thumb
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
+from fusion_ros.chart_style import style_of
 from fusion_ros.errors import FusionError
 from fusion_ros.evaluation import plots
 from fusion_ros.evaluation.conditions import Condition
@@ -297,7 +298,7 @@ def test_methods_without_a_frame_in_common_have_a_page_without_ranking(tmp_path,
 
 
 def test_more_methods_than_colours_stay_distinguishable():
-    looks = [plots.style_of(index) for index in range(21)]
+    looks = [style_of(index) for index in range(21)]
     assert len(set(looks)) == 21
 
 

@@ -13,6 +13,7 @@ import pytest
 # Part of the package -> the parts that it may import, beside itself.
 CORE_0 = {"arrays", "errors", "frame", "provenance", "settings", "spec"}
 LAYER_1 = {
+    "chart_style",
     "fusion_result",
     "imaging",
     "geometry",
