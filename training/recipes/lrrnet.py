@@ -72,7 +72,6 @@ class LRRNetRecipe(PairRecipe):
             "schedule": "cosine",
             "crop": 64,
             "batch": 4,
-            "fit": "crop",
             "validate_every": 5,
             "metric_pairs": 4,
             "paper_weight": 2e-6,
