@@ -55,7 +55,7 @@ class RFVIFRecipe(PairRecipe):
     Settings = RFVIFTraining
     SMALL: ClassVar = MappingProxyType(
         {
-            "epochs": 60,
+            "epochs": 50,
             "learning_rate": 2e-3,
             "schedule": "cosine",
             "crop": 64,
@@ -63,8 +63,9 @@ class RFVIFRecipe(PairRecipe):
             "extraction_stages": 1,
             "validate_every": 10,
             "alignment_weight": 1.0,
-            "gradient_weight": 10.0,
+            "gradient_weight": 5.0,
             "structure_weight": 0.5,
+            "intensity_weight": 2.0,
             "contrast_weight": 1.0,
         }
     )
