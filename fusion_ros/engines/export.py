@@ -210,10 +210,9 @@ def _onnxruntime_reader(path: Path) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _openvino_reader(path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    from .openvino_runtime import openvino
+    from .openvino_runtime import core
 
-    core = openvino.Core()
-    model = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = core().compile_model(core().read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(*images: Tensor) -> Tensor:
         return torch.from_numpy(model([image.numpy() for image in images])[0].copy())

@@ -12,7 +12,7 @@ from ..errors import EngineError
 from ..networks.deployed import deployed
 from .base import EngineSettings, Plan, SizedEngine, available_cores
 from .openvino_graph import openvino_graph
-from .openvino_runtime import openvino
+from .openvino_runtime import core, openvino
 
 __all__ = ["OpenVINOEngine"]
 
@@ -36,7 +36,7 @@ class OpenVINOEngine(SizedEngine):
     def __init__(
         self, network: nn.Module, settings: EngineSettings, why: str = "", *, profile: bool = False
     ) -> None:
-        self._core = openvino.Core()
+        self._core = core()
         self._network = copy.deepcopy(network).eval().requires_grad_(False)
         threads = settings.threads or available_cores()
         precision = settings.precision_on("cpu")

@@ -236,6 +236,26 @@ def test_auto_without_a_gpu_takes_openvino_and_says_why(fuser, monkeypatch):
     assert "there is no CUDA device" in opened.description
 
 
+@needs_openvino
+def test_signals_still_arrive_when_the_older_of_two_engines_has_gone():
+    program = """
+import os, signal
+from fusion_ros.engines import EngineSettings, open_engine
+from fusion_ros.networks import ReCoNetFuser, ReCoNetFuserSettings
+network = ReCoNetFuser(ReCoNetFuserSettings(width=2))
+first, second = (open_engine(network, EngineSettings(name="openvino")) for _ in range(2))
+for engine in (first, second):
+    engine.prepare(16, 16)
+del first, engine
+del second
+signal.signal(signal.SIGINT, lambda *_: print("heard", flush=True))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_a_cuda_device_that_is_not_there_is_refused(fuser, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("auto", "torch"):

@@ -91,7 +91,7 @@ def test_low_rank_and_sparse_coefficients_can_be_read(shared, authors):
 @pytest.mark.parametrize("number", PUBLISHED)
 def test_published_results_are_met_to_one_grey_level(shared, authors, number):
     from fusion_ros.engines.openvino_graph import openvino_graph
-    from fusion_ros.engines.openvino_runtime import openvino
+    from fusion_ros.engines.openvino_runtime import core
 
     def read(*folders):
         return cv2.imread(str(shared.joinpath("data", *folders, f"{number:02}.png")), cv2.IMREAD_GRAYSCALE)
@@ -101,7 +101,7 @@ def test_published_results_are_met_to_one_grey_level(shared, authors, number):
     # The deployed form: the plain one takes minutes for these images.
     graph = openvino_graph(LRRNetStrips(authors, *shape[2:]), shape, shape)
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    output = openvino.Core().compile_model(graph, "CPU", options)(sources)[0]
+    output = core().compile_model(graph, "CPU", options)(sources)[0]
     difference = np.abs(_levels(output) - read("reference", "lrrnet_tno21"))
     assert difference.max() <= 1
     assert difference.mean() < 1e-3

@@ -123,12 +123,12 @@ def test_it_is_traced(network):
 @pytest.mark.parametrize("rows", [9, 1000])
 def test_openvino_gives_the_plain_networks_output(network, rows):
     from fusion_ros.engines.openvino_graph import openvino_graph
-    from fusion_ros.engines.openvino_runtime import openvino
+    from fusion_ros.engines.openvino_runtime import core
 
     strips = LRRNetStrips(network, 43, 38, cache_bytes=_bytes_of_rows(rows, 38))
     shape = (1, 1, 43, 38)
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino.Core().compile_model(openvino_graph(strips, shape, shape), "CPU", options)
+    compiled = core().compile_model(openvino_graph(strips, shape, shape), "CPU", options)
     images = _images(43, 38)
     fused = compiled([image.numpy() for image in images])[0]
     np.testing.assert_allclose(fused, network(*images).numpy(), atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 pytest.importorskip("openvino", reason="openvino is not installed")
 
 from fusion_ros.engines.openvino_graph import openvino_graph
-from fusion_ros.engines.openvino_runtime import openvino
+from fusion_ros.engines.openvino_runtime import core
 from fusion_ros.errors import EngineError
 
 torch.manual_seed(0)
@@ -127,7 +127,7 @@ CASES = {
 def _run(network, *images):
     graph = openvino_graph(network, *(tuple(image.shape) for image in images))
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(graph, "CPU", options)
+    compiled = core().compile_model(graph, "CPU", options)
     return torch.from_numpy(compiled([image.numpy() for image in images])[0])
 
 

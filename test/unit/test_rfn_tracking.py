@@ -88,11 +88,11 @@ def test_one_export_serves_every_size_and_it_can_be_read_symbolically(network):
 @torch.no_grad()
 def test_openvino_can_run_it(network):
     from fusion_ros.engines.openvino_graph import openvino_graph
-    from fusion_ros.engines.openvino_runtime import openvino
+    from fusion_ros.engines.openvino_runtime import core
 
     pair = _features(9, 12)
     graph = openvino_graph(network, *(tuple(features.shape) for features in pair))
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     given = compiled([features.numpy() for features in pair])[0]
     np.testing.assert_allclose(given, network(*pair).numpy(), atol=1e-5)
 

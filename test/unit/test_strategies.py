@@ -164,11 +164,11 @@ def test_one_export_serves_every_size(name):
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "nuclear_norm"])
 def test_openvino_gives_what_torch_gives(name):
     from fusion_ros.engines.openvino_graph import openvino_graph
-    from fusion_ros.engines.openvino_runtime import openvino
+    from fusion_ros.engines.openvino_runtime import core
 
     pair = _features("rectified")
     graph = openvino_graph(Applied(name), SHAPE, SHAPE)
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     given = compiled([features.numpy() for features in pair])[0]
     np.testing.assert_allclose(given, STRATEGIES[name](*pair).numpy(), atol=1e-4, rtol=1e-5)
 
