@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
+from fusion_ros import weights
 from fusion_ros.cli.main import main
 from fusion_ros.cli.pictures import contact_sheet
 
@@ -51,7 +53,12 @@ def test_pairs_are_spread_evenly_when_there_are_too_many(folders, capsys):
     assert "2 pairs, 1 methods" in capsys.readouterr().out
 
 
-def test_without_pairs_it_shows_the_synthetic_street_with_all_that_is_installed(tmp_path, capsys):
+def test_without_pairs_it_shows_the_synthetic_street_with_all_that_is_installed(
+    tmp_path, repository, capsys, monkeypatch
+):
+    # One of the shipped models is enough; all of them would take a minute.
+    shutil.copytree(repository / "models" / "reconet", tmp_path / "models" / "reconet")
+    monkeypatch.setattr(weights, "share_folders", lambda: (tmp_path,))
     out = tmp_path / "methods.jpg"
     assert main(["compare", "--out", str(out), "--width", "64"]) == 0
     printed = capsys.readouterr().out

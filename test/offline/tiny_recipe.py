@@ -24,10 +24,21 @@ from training.loop import LoopSettings, train
 from training.recipe import Losses, Recipe, Stage
 from training.run_folder import RunFolder
 
-__all__ = ["STEPS", "TinyBatches", "TinyNetwork", "TinyRecipe", "new_run", "settings", "without_time"]
+__all__ = [
+    "EPOCHS",
+    "STEPS",
+    "Killed",
+    "TinyBatches",
+    "TinyNetwork",
+    "TinyRecipe",
+    "kill_at",
+    "new_run",
+    "settings",
+    "without_time",
+]
 
-STEPS = 4  # in an epoch, of each of the two stages
-EPOCHS = (2, 3)
+STEPS = 4  # in an epoch
+EPOCHS = (2, 3)  # of the two stages
 
 
 def settings(**changes) -> LoopSettings:
@@ -45,6 +56,10 @@ def new_run(path: Path) -> RunFolder:
 def without_time(history: list[dict]) -> list[dict]:
     """Return a history that two equal runs share."""
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the loop may react to it."""
 
 
 class TinyBatches:
@@ -144,6 +159,17 @@ class TinyRecipe(Recipe):
         fused = self.network(*TinyBatches().whole(99, 0)[:2])
         grey = (fused[0, 0].clamp(0, 1) * 255).to(torch.uint8).numpy()
         return {"fused": grey, "colour": np.stack([grey, grey, 255 - grey], axis=-1)}
+
+
+def kill_at(step: int) -> Callable[[int, Losses], Losses]:
+    """Return what ends a run in the middle of a step; see :class:`TinyRecipe`."""
+
+    def at_step(number: int, losses: Losses) -> Losses:
+        if number == step:
+            raise Killed
+        return losses
+
+    return at_step
 
 
 def _main(folder: str, *assignments: str) -> int:
