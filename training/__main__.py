@@ -113,7 +113,12 @@ def _add_recipe(commands: Any, name: str, summary: str) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     run = RunFolder(options.resume or options.run)
-    request = _resumed(run, options) if options.resume else _requested(options)
+    if options.resume:
+        request = _resumed(run, options)
+    else:
+        request = _requested(options)
+        if distributed.is_main():
+            run.check_new()  # now, not after every image has been looked at
     recipe_type = RECIPES[request["recipe"]]
     settings = recipe_type.Settings.from_mapping(request["settings"])
     split = _split(request["data"], settings.validation_share)

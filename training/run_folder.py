@@ -66,8 +66,8 @@ class RunFolder:
         self._last = path / "last.pt"
         self._previous = path / "previous.pt"
 
-    def start(self, request: Mapping[str, Any]) -> None:
-        """Make the folder for a new run and note what was asked for and where it runs.
+    def check_new(self) -> None:
+        """Check that a new run can begin here.
 
         Raises:
             SettingsError: The folder already holds a run.
@@ -76,6 +76,14 @@ class RunFolder:
             raise SettingsError(
                 f"{self.path} already holds a run; go on with --resume {self.path}, or choose another --run folder"
             )
+
+    def start(self, request: Mapping[str, Any]) -> None:
+        """Make the folder for a new run and note what was asked for and where it runs.
+
+        Raises:
+            SettingsError: As for :meth:`check_new`.
+        """
+        self.check_new()
         self.path.mkdir(parents=True, exist_ok=True)
         self._write("environment.yaml", _yaml(describe_environment()))
         self._write("settings.yaml", _yaml(request))

@@ -32,7 +32,6 @@ __all__ = [
     "read_names",
     "read_thermal",
     "registered",
-    "split_pairs",
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -247,44 +246,6 @@ def read_names(path: Path) -> tuple[str, ...]:
     if not names:
         raise SettingsError(f"{path}: expected one file name a line, found none")
     return names
-
-
-def split_pairs(
-    pairs: Sequence[Pair],
-    *,
-    validation: Sequence[str] | None,
-    test: Sequence[str] = (),
-    validation_share: float = 0.1,
-) -> Split:
-    """Split pairs into training and validation; the test list is held apart from both.
-
-    Args:
-        pairs: Everything that may be used.
-        validation: Names to validate on, taken out of training; None takes the last ``validation_share``.
-        test: Names that must not be among ``pairs``.
-        validation_share: Share for validation where no list is given.
-
-    Raises:
-        SettingsError: A test pair is among the pairs, a validation pair is not, or a part is empty.
-    """
-    by_name = {pair.name: pair for pair in pairs}
-    leaked = sorted(by_name.keys() & set(test))
-    if leaked:
-        raise SettingsError(
-            f"{len(leaked)} pair(s) of the test list would be trained or validated on: {_some(leaked)}; "
-            "take them out of the training list"
-        )
-    if validation is None:
-        names = sorted(by_name)
-        validation = names[len(names) - max(1, round(validation_share * len(names))) :]
-    unknown = [name for name in validation if name not in by_name]
-    if unknown:
-        raise SettingsError(f"the validation list names {_some(unknown)}, which are not among the pairs")
-    held_out = set(validation)
-    train = tuple(pair for pair in pairs if pair.name not in held_out)
-    if not train:
-        raise SettingsError(f"nothing is left to train on: all {len(pairs)} pair(s) are held out for validation")
-    return Split(train, tuple(by_name[name] for name in sorted(held_out)))
 
 
 @lru_cache(maxsize=32)
