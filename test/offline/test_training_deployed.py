@@ -9,9 +9,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_trainings import scene
+from small_trainings import pairs, recipe_of, scene
 
 from fusion_ros.frame import Frame, FramePair
+from fusion_ros.geometry.warp import warp_by_flow
+from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import FusionNetwork, build_network
 from fusion_ros.pipeline import FusionPipeline
 from training.deployed import fuse_images
@@ -127,3 +129,17 @@ def test_keeping_freed_memory_does_no_harm(repository):
     assert done.returncode == 0, done.stderr
     kept = platform.libc_ver()[0] == "glibc"
     assert done.stdout.split() == [str(kept), str(kept), "True", "12"]
+
+
+def test_a_validation_gives_each_method_the_image_that_it_is_meant_for():
+    misaligned = pairs(misaligned=True)[0].read()
+    columns = select_columns("CC")
+    for name in ("didfuse", "rfvif"):
+        recipe = recipe_of(name, misaligned=True, crop=16, metrics="CC", metric_pairs=1)
+        values = recipe.validate(recipe.stages[-1])
+        registered = warp_by_flow(misaligned.infrared, misaligned.flow)
+        given = misaligned.infrared if name == "rfvif" else registered  # only RFVIF aligns by itself
+        fused = fuse_images(recipe.network, given, misaligned.visible)
+        assert values["CC:mean_pearson"] == pytest.approx(
+            evaluate(registered, misaligned.visible, fused, columns)["CC:mean_pearson"]
+        )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_ros.errors import SettingsError
+from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import FusionNetwork, InputRange
 from fusion_ros.settings import setting
@@ -222,8 +223,6 @@ class PairRecipe(Recipe):
         *,
         trained: Sequence[nn.Module] | None = None,
         prepare: Callable[[int], None] | None = None,
-        rate: Callable[[float], float] | None = None,
-        **changes: Any,
     ) -> Stage:
         """Return a stage with what is common to most: Adam, this recipe's schedule, this recipe's batches.
 
@@ -233,10 +232,8 @@ class PairRecipe(Recipe):
             losses: Of a batch on the network's device.
             trained: None trains the whole network.
             prepare: None puts the whole network into training mode.
-            rate: None takes the schedule of the settings.
-            changes: Settings that differ in this stage.
         """
-        settings = dataclasses.replace(self.settings, **changes)
+        settings = self.settings
         batches = PairSampler(
             self.split.train,
             settings,
@@ -253,7 +250,7 @@ class PairRecipe(Recipe):
             losses=losses,
             trained=(self.network,) if trained is None else trained,
             optimiser=lambda parameters: torch.optim.Adam(parameters, settings.learning_rate),
-            rate=rate or schedule(settings.schedule),
+            rate=schedule(settings.schedule),
             prepare=prepare or self._prepare,
         )
 
@@ -292,11 +289,13 @@ class PairRecipe(Recipe):
 
     def _validation_images(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return infrared image as the network is given it, visible, and infrared image as it ought to lie."""
-        pair = self.split.validation[index].read()
-        if self.simulator is None:
-            return pair.infrared, pair.visible, pair.infrared
-        deformed, _ = self.simulator(pair.infrared, np.random.default_rng((self.settings.seed, index)))
-        return deformed, pair.visible, pair.infrared
+        infrared, visible, flow = self.split.validation[index].read()
+        registered = infrared if flow is None else warp_by_flow(infrared, flow)
+        if not self.network.spec.aligns:
+            infrared = registered
+        elif self.simulator is not None:
+            infrared, _ = self.simulator(registered, np.random.default_rng((self.settings.seed, index)))
+        return infrared, visible, registered
 
     def _measure(self, index: int) -> dict[str, float]:
         infrared, visible, registered = self._validation_images(index)
