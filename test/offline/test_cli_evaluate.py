@@ -378,7 +378,8 @@ def test_ctrl_c_twice_ends_a_run_with_workers_and_the_same_command_goes_on(folde
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.2)
     error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "interrupted" in error
+    # The second one may come when Python is already ending, and then ends it at once.
+    assert process.returncode in (130, -signal.SIGINT) and "interrupted" in error
     assert "Traceback" not in error
     assert not (folders / "out" / "report.html").exists()
     assert main(["evaluate", *map(str, words)]) == 0
