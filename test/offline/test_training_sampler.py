@@ -236,7 +236,8 @@ def interrupt(batches):
 
 
 PROGRAM = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to Ctrl-C
 sys.path[:0] = [".", "test/offline"]
 from test_training_sampler import everything_on
 batches = everything_on(workers=2)(per_epoch=4000).epoch(1)

@@ -7,6 +7,7 @@ number of worker processes nor the number of training processes changes what is 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -139,7 +140,14 @@ class PairSampler:
         cv2.setNumThreads(1)  # ends OpenCV's threads, which a forked process would have lost without knowing it
         # A generator of its own: the loader would draw from torch's, which decides initial weights and dropout.
         own = torch.Generator()
-        loader = DataLoader(_Batches(self), batch_size=None, sampler=keys, num_workers=workers, generator=own)
+        loader = DataLoader(
+            _Batches(self),
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            worker_init_fn=_leave_interrupts_to_the_main_process,
+            generator=own,
+        )
         try:
             batches = iter(loader)
         finally:
@@ -263,6 +271,11 @@ class _Made(NamedTuple):
 
     batch: Batch | None
     unusable: dict[int, str]
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """A terminal sends Ctrl-C to all processes; the step that is being taken needs its batch all the same."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Batches(Dataset):
