@@ -28,6 +28,7 @@ from .cards import CARD, ModelCard, read_card
 from .checkpoint_files import read_checkpoint, read_safetensors
 from .checkpoints import differences, upstream_names
 from .errors import SettingsError, WeightsError, nearest_name
+from .files import user_folder
 from .releases import ALIASES, how_to_get
 
 if TYPE_CHECKING:
@@ -71,13 +72,8 @@ def share_folders() -> tuple[Path, ...]:
 
 def user_models() -> Path | None:
     """Return the folder of the user's own models, which may be absent; None for a user without a home."""
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not data.is_absolute():  # unset, or to be ignored as that variable's specification says
-        try:
-            data = Path.home() / ".local" / "share"
-        except RuntimeError:  # as in a container that runs under a bare user number
-            return None
-    return data / _PACKAGE / "models"
+    own = user_folder("XDG_DATA_HOME")
+    return own / "models" if own else None
 
 
 def model_folders() -> tuple[Path, ...]:

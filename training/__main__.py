@@ -20,7 +20,7 @@ from .data.pairs import Split, read_names
 from .data.sets import open_sets
 from .data.splits import NameLists, split_found
 from .loop import train
-from .options import add_settings, given_settings
+from .options import add_command, add_settings, given_settings
 from .plot import add_plot
 from .publish import add_publish
 from .recipes import RECIPES
@@ -63,14 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _new(argparse.ArgumentParser, "python -m training", description=__doc__, epilog=EXAMPLES)
+    parser = argparse.ArgumentParser(
+        "python -m training",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, recipe in RECIPES.items():
         _add_recipe(commands, name, recipe.summary)
     example = "example:\n  python -m training data list\n"
-    look = _new(
-        commands.add_parser, "data", help="look at data sets", description="Look at data sets.", epilog=example
-    )
+    look = add_command(commands, "data", help="look at data sets", example=example)
     data = look.add_subparsers(required=True, metavar="command")
     check.add_commands(data)
     held_out.add_commands(data)
@@ -82,9 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_recipe(commands: Any, name: str, summary: str) -> None:
     recipe = RECIPES[name]
     example = f"example:\n  python -m training {name} --data roadscene=/data/RoadScene --small\n"
-    parser = _new(
-        commands.add_parser, name, help=f"train {summary}", description=f"Train {summary}.", epilog=example
-    )
+    parser = add_command(commands, name, help=f"train {summary}", example=example)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -162,10 +163,6 @@ def _split(data: Mapping[str, Any], validation_share: float) -> Split:
     lists = {name: read_names(Path(data[name])) for name in LISTS if name in data}
     split = split_found(open_sets(data["data"]), NameLists(**lists), validation_share=validation_share)
     return held_out.check(split, default_cache())
-
-
-def _new(make: Any, name: str, **words: str) -> argparse.ArgumentParser:
-    return make(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,26 @@ from typing import Any, TypeVar
 
 from fusion_ros.settings import SettingField, Settings
 
-__all__ = ["add_settings", "given_settings"]
+__all__ = ["add_command", "add_settings", "given_settings"]
 
 S = TypeVar("S", bound=Settings)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def add_command(commands: Any, name: str, *, help: str, example: str, description: str = "") -> Any:
+    """Add a command to what ``add_subparsers`` has returned, with its example as it is written, and return it.
+
+    Args:
+        help: One line for the list of commands, without a full stop.
+        description: For its own ``--help``; empty takes ``help``.
+    """
+    return commands.add_parser(
+        name,
+        help=help,
+        description=description or f"{help[0].upper()}{help[1:]}.",
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:

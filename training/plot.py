@@ -20,6 +20,7 @@ import numpy as np
 from fusion_ros.chart_style import AXES, INK, style_of
 from fusion_ros.errors import SettingsError
 
+from .options import add_command
 from .run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -175,12 +176,12 @@ def write_curves(paths: Sequence[Path], out: Path) -> None:
 
 def add_plot(commands: Any) -> None:
     """Add the command ``plot``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "plot",
         help="draw the curves of runs",
         description="Draw loss and metrics of runs by epoch, several runs in the same panels.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=EXAMPLE,
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument(

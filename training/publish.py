@@ -30,6 +30,7 @@ from .data.sets import open_sets
 from .data.splits import part_of
 from .deployed import fuse_images
 from .memory import keep_freed_memory
+from .options import add_command
 from .recipes import RECIPES, TrainingSettings
 from .run_folder import RunFolder
 
@@ -227,12 +228,12 @@ def _validated(run: RunFolder) -> list[dict[str, str]]:
 
 def add_publish(commands: Any) -> None:
     """Add the command ``publish``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "publish",
         help="write weights and card into models/",
         description="Write the best weights of a run, with a card, as a model that fusion_ros can load.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=EXAMPLE,
     )
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--name", required=True, help="name of the model")

@@ -34,11 +34,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from fusion_ros.errors import FusionError, SettingsError
+from fusion_ros.files import write_atomically
 from fusion_ros.provenance import checkout_commit, processor
 
 from . import distributed
 
-__all__ = ["RunFolder", "TrainingError", "describe_environment", "write_atomically"]
+__all__ = ["RunFolder", "TrainingError", "describe_environment"]
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class RunFolder:
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_atomically(self._last, buffer.getbuffer(), keep=self._previous)
+        _write_file(self._last, buffer.getbuffer(), keep=self._previous)
 
     def load(self) -> dict[str, Any] | None:
         """Return what :meth:`save` wrote last, or before that where the last is damaged; None for a new run.
@@ -142,14 +143,14 @@ class RunFolder:
     def save_best(self, network: nn.Module) -> None:
         """Write the network's tensors as the best so far."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_atomically(self.best, safetensors_bytes(tensors))
+        _write_file(self.best, safetensors_bytes(tensors))
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one row an epoch; a value that an epoch does not have stays empty."""
         self._write("history.csv", _csv(rows))
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, text.encode())
+        _write_file(self.path / name, text.encode())
 
     def _read_yaml(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -158,30 +159,11 @@ class RunFolder:
         return yaml.safe_load(path.read_text())
 
 
-def write_atomically(path: Path, content: bytes | memoryview, *, keep: Path | None = None) -> None:
-    """Write a file so that a reader, or a power cut, sees the old content or the new, never a part.
-
-    Args:
-        path: The file.
-        content: All of it.
-        keep: Where the old content goes, once the new is complete.
-
-    Raises:
-        TrainingError: The file cannot be written, because the disk is full for example. The old one is as it was.
-    """
-    partial = path.with_name(f".{path.name}.partial")
+def _write_file(path: Path, content: bytes | memoryview, *, keep: Path | None = None) -> None:
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep and path.exists():
-            path.replace(keep)
-        partial.replace(path)
+        write_atomically(path, content, keep=keep)
     except OSError as error:
         raise TrainingError(_cannot_write(path, len(content), error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _cannot_write(path: Path, size: int, error: OSError) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..bags import IMAGE_TYPES, STORAGES, BagMessage, BagReader, BagWriter, TopicInfo
 from ..errors import ImageError
 from ..frame import Frame, Sensor
-from .media import Clip, VideoClip, open_clip
+from ..media import Clip, VideoClip, open_clip
 from .tables import table
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]

@@ -18,12 +18,12 @@ from ..evaluation.comparison import compare_evaluations
 from ..evaluation.results import Evaluation
 from ..frame import Frame, FramePair, Sensor, Unit
 from ..imaging import luma, to_uint8
+from ..media import open_clip, pair_clips
 from ..metrics import Column, evaluate, select_columns
 from ..pipeline import FusionResult, FusionSettings, Mode, open_pipeline
 from ..spec import Gives
 from ..synthetic import SyntheticWorld, WorldSettings
 from ..weights import find_model, model_names, verify
-from .media import open_clip, pair_clips
 from .options import add_settings, settings_from
 from .pictures import contact_sheet
 from .sinks import refuse_existing, write_image

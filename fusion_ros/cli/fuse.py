@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ..errors import ImageError, shortened
 from ..frame import FramePair, Sensor
+from ..media import Clip, VideoClip, open_clip, pair_clips
 from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
-from .media import Clip, VideoClip, open_clip, pair_clips
 from .options import add_settings, settings_from
 from .sinks import ImageSink, open_sink
 

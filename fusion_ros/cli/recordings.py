@@ -12,7 +12,7 @@ from ..errors import ImageError, nearest_name
 from ..evaluation.recording import Moment, files_state, timed
 from ..evaluation.results import SourceFacts
 from ..frame import Frame, FramePair, Sensor
-from .media import Clip, ImageClip, VideoClip, frame_from_pixels, open_clip, read_image
+from ..media import Clip, ImageClip, VideoClip, frame_from_pixels, open_clip, read_image
 
 __all__ = ["ImageRecording", "VideoRecording", "open_recording"]
 

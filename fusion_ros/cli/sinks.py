@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..errors import ImageError
-from .media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["ImageSink", "open_sink", "refuse_existing", "write_image"]
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import EngineError
+from ..files import user_folder
 
 __all__ = ["EngineKey", "cache_folder", "engine_path", "read_engine", "write_engine"]
 
@@ -84,15 +85,10 @@ def cache_folder(setting: str) -> Path:
     """
     if setting:
         return Path(setting).expanduser()
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # unset, or to be ignored as that variable's specification says
-        try:
-            base = Path.home() / ".cache"
-        except RuntimeError as error:  # as in a container that runs under a bare user number
-            raise EngineError(
-                "engine.cache: there is no home folder to keep TensorRT engines in; name a folder"
-            ) from error
-    return base / "fusion_ros" / "tensorrt"
+    own = user_folder("XDG_CACHE_HOME")
+    if own is None:
+        raise EngineError("engine.cache: there is no home folder to keep TensorRT engines in; name a folder")
+    return own / "tensorrt"
 
 
 def engine_path(folder: Path, key: EngineKey) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import FusionError
+from ..files import write_atomically
 from .results import FrameRecord, PictureKey, SourceFacts, Thumbnails
 from .work import Piece, PieceResult
 
@@ -154,12 +154,7 @@ def _request_of(manifest: Path) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    draft = path.with_suffix(".part")
     try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_atomically(path, data)
     except OSError as error:
         raise FusionError(f"{path}: cannot be written: {error.strerror}") from error

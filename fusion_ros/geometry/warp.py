@@ -19,6 +19,7 @@ __all__ = [
     "WarpMaps",
     "area_scale",
     "as_homography",
+    "flow_positions",
     "homography_maps",
     "inner_rectangle",
     "remap",
@@ -219,6 +220,14 @@ def remap(image: np.ndarray, maps: WarpMaps, border_value: float = 0.0) -> np.nd
     return _sample(image, maps.source_x, maps.source_y, cv2.BORDER_CONSTANT, border_value)
 
 
+def flow_positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a flow ``(H, W, 2)`` points: x and y of each pixel's source, each ``(H, W)`` float32."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0].astype(np.float32) + np.arange(width, dtype=np.float32)
+    y = flow[..., 1].astype(np.float32) + np.arange(height, dtype=np.float32)[:, None]
+    return x, y
+
+
 def warp_by_flow(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Sample an image where a flow points; positions beyond the image take its nearest border pixel.
 
@@ -235,9 +244,7 @@ def warp_by_flow(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ImageError(f"expected a flow of shape (H, W, 2), got {flow.shape}")
-    height, width = flow.shape[:2]
-    source_x = flow[..., 0].astype(np.float32) + np.arange(width, dtype=np.float32)
-    source_y = flow[..., 1].astype(np.float32) + np.arange(height, dtype=np.float32)[:, None]
+    source_x, source_y = flow_positions(flow)
     return _sample(image, source_x, source_y, cv2.BORDER_REPLICATE, 0.0)
 
 

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from ..errors import AlignmentError, ImageError
+from ..geometry.warp import flow_positions
 from ..imaging.colour import packed
 from . import fields
 from .conditions import Alteration, ConditionKind, add_noise, check_pixels, generator, grey_span, parse_levels
@@ -129,7 +130,7 @@ class Misalignment(Alteration):
         field = self.field(pixels.shape[:2], seed)
         deformed = packed(pixels)
         if self.is_geometric:
-            x, y = _positions(field)
+            x, y = flow_positions(field)
             deformed = cv2.remap(deformed, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         noise = {"noise": self.level, "mixed": _MIXED_NOISE}.get(self.kind)
         if noise is not None:
@@ -204,7 +205,7 @@ def residual(field: np.ndarray, estimated: np.ndarray | None = None) -> float:
 
 def _beyond(field: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """The field at every pixel's position plus the flow; beyond the border as its point reflection."""
-    x, y = _positions(flow)
+    x, y = flow_positions(flow)
     height, width = field.shape[:2]
     inner_x, inner_y = np.clip(x, 0.0, width - 1.0), np.clip(y, 0.0, height - 1.0)
     mirrored_x, mirrored_y = 2 * inner_x - x, 2 * inner_y - y
@@ -215,13 +216,6 @@ def _beyond(field: np.ndarray, flow: np.ndarray) -> np.ndarray:
         mirrored = cv2.remap(values, mirrored_x, mirrored_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         result[..., axis] = 2 * border - mirrored
     return result
-
-
-def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = flow.shape[:2]
-    x = flow[..., 0].astype(np.float32) + np.arange(width, dtype=np.float32)
-    y = flow[..., 1].astype(np.float32) + np.arange(height, dtype=np.float32)[:, None]
-    return x, y
 
 
 def _check_size(size: Size, level: float, name: str) -> None:

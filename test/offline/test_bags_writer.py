@@ -14,10 +14,10 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from fusion_ros.bags import BagReader, BagWriter, frames
-from fusion_ros.cli.media import read_image
 from fusion_ros.errors import BagError, ImageError
 from fusion_ros.frame import Frame, Unit
 from fusion_ros.geometry.cameras import PinholeCamera
+from fusion_ros.media import read_image
 
 CAMERA = PinholeCamera(64, 48, 50.0, 51.0, 31.5, 23.5, (-0.1, 0.02, 0.001, -0.001, 0.0))
 

@@ -13,9 +13,9 @@ from known_videos import break_off, write_video
 
 from fusion_ros.cli import fuse
 from fusion_ros.cli.main import main
-from fusion_ros.cli.media import read_image
 from fusion_ros.cli.sinks import write_image
 from fusion_ros.frame import FramePair, Unit
+from fusion_ros.media import read_image
 from fusion_ros.pipeline import FusionResult, FusionSettings, Mode
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from fusion_ros.bags import BagReader, frames
 from fusion_ros.cli.main import main
-from fusion_ros.cli.media import read_image
 from fusion_ros.frame import Sensor
 from fusion_ros.geometry.cameras import PinholeCamera
+from fusion_ros.media import read_image
 from fusion_ros.synthetic import SyntheticWorld, WorldSettings
 
 SMALL = {

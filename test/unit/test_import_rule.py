@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 # Part of the package -> the parts that it may import, beside itself.
-CORE_0 = {"arrays", "errors", "frame", "provenance", "settings", "spec"}
+CORE_0 = {"arrays", "errors", "files", "frame", "provenance", "settings", "spec"}
 LAYER_1 = {
     "chart_style",
+    "media",
     "fusion_result",
     "imaging",
     "geometry",
@@ -31,6 +32,7 @@ ALLOWED = {
     **dict.fromkeys(CORE_0, CORE_0),
     **dict.fromkeys(LAYER_1, CORE_0),
     "synthetic": CORE_0 | {"geometry", "imaging"},
+    "media": CORE_0 | {"imaging"},
     **dict.fromkeys(LAYER_2, CORE_0 | LAYER_1),
     "checkpoints": CORE_0 | LAYER_1 | {"checkpoint_files"},
     "weights": CORE_0 | LAYER_1 | {"checkpoint_files", "checkpoints"},

@@ -13,6 +13,7 @@ import cv2
 
 from fusion_ros.errors import ImageError, shortened
 
+from ..options import add_command
 from .fingerprints import default_cache
 from .held_out import leaked
 from .pairs import FilePair, Pair
@@ -114,22 +115,22 @@ def write_sheet(path: Path, pairs: Sequence[Pair]) -> None:
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``list``, which names the data sets, and ``check``, which reads one."""
-    listing = subparsers.add_parser(
+    listing = add_command(
+        subparsers,
         "list",
         help="name the data sets and the folders that they are expected in",
         description="Name the data sets, the folders that each is expected in, and how it is asked for.",
-        epilog="example:\n  python -m training data list kaist\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example="example:\n  python -m training data list kaist\n",
     )
     listing.add_argument("sets", nargs="*", metavar="SET", help=f"which; all by default: {', '.join(SETS)}")
     listing.set_defaults(run_command=_list)
-    check = subparsers.add_parser(
+    check = add_command(
+        subparsers,
         "check",
         help="read a whole data set and say what is wrong with it",
         description="Read every image of a data set: counts, sizes, unreadable and unpaired files, images of test "
         "sets. The exit status is 1 where an image is unreadable or lacks its partner.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=EXAMPLES,
     )
     check.add_argument("set", choices=SETS, metavar="SET", help=", ".join(SETS))
     check.add_argument("paths", nargs="*", metavar="PATH", help="where it is; see 'data list'")

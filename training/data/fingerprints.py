@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from fusion_ros.errors import ImageError
+from fusion_ros.files import user_folder, write_atomically
 
 from .pairs import FilePair, Pair
 from .reading import in_threads
@@ -83,25 +84,22 @@ class FingerprintCache:
         """
         if self._path is None or not self._is_new:
             return
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        text = io.StringIO()
+        csv.writer(text).writerows((*key, code.hex()) for key, code in self._known.items())
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows((*key, code.hex()) for key, code in self._known.items())
-            partial.replace(self._path)
+            write_atomically(self._path, text.getvalue().encode())
         except OSError as error:
             logging.getLogger(__name__).warning(
                 "fingerprints are not remembered in %s: %s", self._path, error.strerror
             )
-            with suppress(OSError):
-                partial.unlink()
         self._is_new = False
 
 
-def default_cache() -> Path:
-    """Return where fingerprints are remembered: below ``$XDG_CACHE_HOME``, by default ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "fusion_ros" / "fingerprints.csv"
+def default_cache() -> Path | None:
+    """Return where fingerprints are remembered, below the user's cache folder; None for a user without a home."""
+    own = user_folder("XDG_CACHE_HOME")
+    return own / "fingerprints.csv" if own else None
 
 
 def fingerprints(pairs: Sequence[Pair], cache: Path | None = None) -> list[bytes | None]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fusion_ros.errors import ImageError, SettingsError, shortened
 
+from ..options import add_command
 from .fingerprints import BITS, default_cache, distances, fingerprints
 from .pairs import Pair, Split
 from .sets import open_sets
@@ -126,12 +127,12 @@ def read_held_out(path: Path = HELD_OUT) -> tuple[HeldOut, ...]:
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``held-out``, which writes the list."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "held-out",
         help="write the fingerprints of test images",
         description="Write the fingerprints of the images that results are reported on. Only hashes are written.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=EXAMPLE,
     )
     parser.add_argument("sources", nargs="+", metavar="SET=PATH", help="sets whose test part is held out")
     parser.add_argument("--out", type=Path, default=HELD_OUT, help="the list [%(default)s]")

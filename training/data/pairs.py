@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,11 +15,11 @@ from fusion_ros.alignment import CoarseAligner, CoarseSettings
 from fusion_ros.errors import CalibrationError, ImageError, SettingsError
 from fusion_ros.frame import Frame, Unit
 from fusion_ros.geometry.warp import inner_rectangle
-from fusion_ros.imaging import ThermalNormaliser, ThermalSettings, array_from_compressed, luma, to_uint8
+from fusion_ros.imaging import ThermalNormaliser, ThermalSettings, luma, to_uint8
+from fusion_ros.media import IMAGE_SUFFIXES, read_image
 
 __all__ = [
     "AS_THEY_ARE",
-    "IMAGE_SUFFIXES",
     "FilePair",
     "MemoryPair",
     "Pair",
@@ -34,7 +33,6 @@ __all__ = [
     "registered",
 ]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 AS_THEY_ARE = CoarseSettings(mode="none")
 """Two images of one size that are on one grid already."""
 _STRETCH = ThermalSettings(mode="percentile", time_constant_s=0.0)
@@ -256,13 +254,9 @@ def _aligner(settings: CoarseSettings, thread: int) -> CoarseAligner:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return array_from_compressed(SimpleNamespace(format=path.suffix.lstrip("."), data=path.read_bytes()))
-    except OSError as error:
-        reason = error.strerror
+        return read_image(path)
     except ImageError as error:
-        reason = str(error)
-    wanted = ", ".join(IMAGE_SUFFIXES)
-    raise ImageError(f"{path}: expected a readable image ({wanted}); delete or replace it ({reason})")
+        raise ImageError(f"{error}; expected a readable image: delete or replace it") from error
 
 
 def _stem(name: str) -> str:

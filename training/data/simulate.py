@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from fusion_ros.errors import AlignmentError, SettingsError, nearest_name
-from fusion_ros.geometry.warp import valid_mask, warp_by_flow
+from fusion_ros.geometry.warp import flow_positions, valid_mask, warp_by_flow
 from fusion_ros.synthetic.misalign import MISALIGNMENTS, Misalignment, inverse_field
 
 from .augment import Sample, Window, crop, grown
@@ -157,7 +157,7 @@ class Deformation:
             flow = _inverse(field)
         except AlignmentError:
             return self(infrared, rng)  # of the strongest fields some fold: another is drawn
-        x, y = _positions(field)
+        x, y = flow_positions(field)
         moved = cv2.remap(np.ascontiguousarray(infrared), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         return moved, flow
 
@@ -214,7 +214,7 @@ def misaligned(
     seen = np.ones(infrared.shape, bool)
     if own is not None:
         registered = warp_by_flow(infrared, own)
-        seen = valid_mask(*_positions(own), infrared.shape)
+        seen = valid_mask(*flow_positions(own), infrared.shape)
         flow = own if flow is None else own + warp_by_flow(flow, own)
     if flow is None:
         flow = np.zeros((*infrared.shape, 2), np.float32)
@@ -226,7 +226,7 @@ def misaligned(
 def _between_centres(flow: np.ndarray) -> np.ndarray:
     """Where a flow points to a place between the outermost pixel centres, which can be interpolated."""
     height, width = flow.shape[:2]
-    x, y = _positions(flow)
+    x, y = flow_positions(flow)
     return (x >= 0.0) & (x <= width - 1.0) & (y >= 0.0) & (y <= height - 1.0)
 
 
@@ -244,7 +244,7 @@ def _inverse(field: np.ndarray) -> np.ndarray:
     flow = cv2.merge([_interpolated(axis, *nodes) for axis in coarse])
     axes = cv2.split(field)
     for _ in range(_REFINEMENTS):
-        x, y = _positions(flow)
+        x, y = flow_positions(flow)
         previous, flow = flow, -cv2.merge([_interpolated(axis, x, y) for axis in axes])
         if cv2.norm(flow, previous, cv2.NORM_INF) < _CONVERGED:
             break
@@ -254,10 +254,3 @@ def _inverse(field: np.ndarray) -> np.ndarray:
 def _interpolated(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     # One channel at a time: OpenCV 5 samples that exactly, two of them at 1/32 px.
     return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = flow.shape[:2]
-    x = flow[..., 0] + np.arange(width, dtype=np.float32)
-    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    return x, y

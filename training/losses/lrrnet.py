@@ -70,7 +70,8 @@ def lrrnet_loss(
         visible_share: w_vi.
     """
     image = stretched(output)
-    of_image, of_infrared, of_visible = features(image), features(infrared), features(visible)
+    of_image, of_infrared = features(image), features(infrared)
+    of_visible = features(visible, 3)  # the deep term does not look at it
     pixel = squared_norm(255 * (image - visible), variant)
     shallow = squared_norm(of_image[0] - of_visible[0], variant)
     middle = torch.zeros_like(pixel)

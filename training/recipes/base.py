@@ -35,7 +35,14 @@ from ..memory import keep_freed_memory
 from ..recipe import Losses, Recipe, Stage
 from ..schedules import SCHEDULES, schedule
 
-__all__ = ["OwnTerms", "PairRecipe", "PerceptualSettings", "TrainingSettings", "network_inputs"]
+__all__ = [
+    "OwnTerms",
+    "PairRecipe",
+    "PerceptualSettings",
+    "TrainingSettings",
+    "described_training",
+    "network_inputs",
+]
 
 
 @dataclass(frozen=True)
@@ -321,6 +328,15 @@ def network_inputs(network: FusionNetwork, infrared: Tensor, visible: Tensor) ->
     elif network.spec.input_range is InputRange.STRETCHED:
         infrared, visible = (stretched(image) for image in images)
     return infrared, visible
+
+
+def described_training(settings: Any, paper: str) -> str:
+    """Say for a model card how fast, how long and on crops of what size was trained, and what the paper has."""
+    s = settings
+    return (
+        f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs, batches of {s.batch} crops of "
+        f"{s.crop} px (the paper: {paper})."
+    )
 
 
 def _still_fit(fit: str) -> str:

@@ -20,7 +20,7 @@ from ..data.sampler import FITS
 from ..losses.didfuse import didfuse_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import OwnTerms, PairRecipe
+from .base import OwnTerms, PairRecipe, described_training
 
 __all__ = ["DIDFuseRecipe", "DIDFuseTraining"]
 
@@ -98,6 +98,5 @@ class DIDFuseRecipe(PairRecipe):
         return (
             f"Loss: the terms of {whose}. Deployed with the fusion rule {s.fusion!r}.",
             *s.describe_own_terms(),
-            f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs, batches of {s.batch} crops of "
-            f"{s.crop} px (the paper: 0.001, a tenth at each third, 120 epochs, 24 crops of 128 px).",
+            described_training(s, "0.001, a tenth at each third, 120 epochs, 24 crops of 128 px"),
         )

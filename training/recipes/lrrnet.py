@@ -22,7 +22,7 @@ from ..data.sampler import FITS
 from ..losses.lrrnet import lrrnet_loss
 from ..losses.stretch import stretched
 from ..recipe import Losses, Stage
-from .base import PairRecipe, PerceptualSettings, network_inputs
+from .base import PairRecipe, PerceptualSettings, described_training, network_inputs
 
 __all__ = ["LRRNetRecipe", "LRRNetTraining"]
 
@@ -122,7 +122,6 @@ class LRRNetRecipe(PairRecipe):
             f"{s.deep_weight:g}, w_ir {s.infrared_share:g}, w_vi {s.visible_share:g}, together times "
             f"{s.paper_weight:g}. {s.describe_features('byte')}",
             *s.describe_own_terms(),
-            f"Adam {s.learning_rate:g}, weight decay {s.weight_decay:g}, {s.schedule} schedule, {s.epochs} "
-            f"epochs, batches of {s.batch} images of {s.crop} px (the paper: 1e-5, 4 epochs of 20,000 pairs of "
-            "KAIST, 8 images resized to 128 px).",
+            described_training(s, "1e-5, 4 epochs of 20,000 pairs of KAIST, 8 images resized to 128 px"),
+            f"Images become crops by {s.fit}; weight decay {s.weight_decay:g} (the authors' code: 0.9).",
         )

@@ -22,7 +22,7 @@ from ..batch import Batch
 from ..losses.rfvif import rfvif_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import PairRecipe, PerceptualSettings
+from .base import PairRecipe, PerceptualSettings, described_training
 
 __all__ = ["RFVIFRecipe", "RFVIFTraining"]
 
@@ -104,9 +104,10 @@ class RFVIFRecipe(PairRecipe):
             f"{s.alignment_weight:g}; misalignment in training: {s.simulate}.",
             s.describe_features("imagenet"),
             *s.describe_own_terms(),
-            f"Adam {s.learning_rate:g}, {s.schedule} schedule, {s.epochs} epochs, batches of {s.batch} crops of "
-            f"{s.crop} px (the paper: 0.001, a tenth at each third, 120 epochs of 12,400 pairs of KAIST and "
-            "FLIR, 8 crops of 128 px).",
+            described_training(
+                s,
+                "0.001, a tenth at each third, 120 epochs of 12,400 pairs of KAIST and FLIR, 8 crops of 128 px",
+            ),
             f"Features have {s.width} channels, multi-scale blocks {s.extraction_stages} stage(s); the "
             "paper gives neither number.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from fusion_ros.alignment import CoarseAligner
 from fusion_ros.errors import CalibrationError, ImageError, SettingsError
 from fusion_ros.imaging import luma, single_channel, to_uint8
+from fusion_ros.media import VIDEO_SUFFIXES, open_capture
 from fusion_ros.settings import setting
 
 from ..pairs import MemoryPair, registered
@@ -22,7 +22,6 @@ from .memory import check_memory
 
 __all__ = ["Video", "VideoOptions"]
 
-_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg")
 _INFRARED = ("thermal", "infrared", "ir", "lwir")
 _VISIBLE = ("rgb", "visible", "vis", "vi")
 
@@ -93,14 +92,11 @@ class _Frames:
     """A video file that is open."""
 
     def __init__(self, path: Path) -> None:
-        # FFmpeg prints pages about a damaged video; what matters of it is said in a note.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        if not path.is_file():
-            raise SettingsError(f"no video at {path}")
         self.path = path
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise SettingsError(f"{path}: cannot be opened as a video; is it complete, and its codec supported?")
+        try:
+            self._capture = open_capture(path)
+        except ImageError as error:
+            raise SettingsError(str(error)) from error
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
         self.size = tuple(int(self._capture.get(side)) for side in sides)
@@ -111,8 +107,8 @@ class _Frames:
     def __exit__(self, *_: object) -> None:
         self._capture.release()
 
-    def skip(self) -> bool:
-        """Go to the next frame; false at the end."""
+    def advance(self) -> bool:
+        """Go to the next frame, without decoding it; false at the end."""
         return self._capture.grab()
 
     def current(self) -> np.ndarray | None:
@@ -128,7 +124,7 @@ def _decode(
     aligner = CoarseAligner(options.align)
     pairs, index = [], 0
     with tqdm(total=len(wanted), desc=rgb.path.name, unit="pair", disable=None) as bar:
-        while thermal.skip() and rgb.skip():
+        while thermal.advance() and rgb.advance():
             stem = f"{index:06d}"
             index += 1
             if stem not in wanted:
@@ -148,5 +144,5 @@ def _decode(
 
 def _video(root: Path, names: tuple[str, ...]) -> Path | None:
     files = sorted(root.iterdir()) if root.is_dir() else []
-    videos = (path for path in files if path.suffix.lower() in _SUFFIXES and path.stem.lower() in names)
+    videos = (path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.stem.lower() in names)
     return next(videos, None)

@@ -16,15 +16,18 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from ..errors import ImageError, nearest_name
-from ..frame import Frame, FramePair, Sensor, Unit
-from ..imaging import array_from_compressed, single_channel
+from .errors import ImageError, nearest_name
+from .frame import Frame, FramePair, Sensor, Unit
+from .imaging import array_from_compressed, single_channel
 
 __all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
     "Clip",
     "ImageClip",
     "VideoClip",
     "frame_from_pixels",
+    "open_capture",
     "open_clip",
     "pair_clips",
     "read_image",
@@ -88,7 +91,7 @@ class VideoClip:
         Raises:
             ImageError: Not one frame can be decoded; or, after the last that can, that many are missing.
         """
-        capture = _capture(self.file)
+        capture = open_capture(self.file)
         index = 0
         try:
             while True:
@@ -144,17 +147,25 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _capture(path: Path) -> cv2.VideoCapture:
+def open_capture(path: Path) -> cv2.VideoCapture:
+    """Open a video file for decoding.
+
+    Raises:
+        ImageError: There is no such file, or it is no video that can be decoded.
+    """
+    if not path.is_file():
+        raise ImageError(f"no video at {path}")
     # FFmpeg prints pages about a damaged video; what matters of it is said in our own errors.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    return cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise ImageError(f"{path}: cannot be opened as a video; is it complete, and its codec supported?")
+    return capture
 
 
 def _open_video(path: Path, sensor: Sensor) -> VideoClip:
-    capture = _capture(path)
+    capture = open_capture(path)
     try:
-        if not capture.isOpened():
-            raise ImageError(f"{path}: cannot be opened as a video; is it complete, and its codec supported?")
         rate_hz = capture.get(cv2.CAP_PROP_FPS)
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
