@@ -66,7 +66,7 @@ def test_what_is_wrong_is_counted_named_and_ends_with_status_one(folders, capsys
     assert run("check", "folders", folders) == 1
     out = capsys.readouterr().out
     assert "unreadable  3" in out
-    assert "1.png: expected a readable image" in out
+    assert "1.png: expected a complete image" in out
     assert "pair 'folders/2': expected equal sizes" in out
     assert "3.png: expected 8 bits a sample, got uint16" in out
     assert "unpaired    1: ir/5.png" in out

@@ -256,7 +256,7 @@ def _read(path: Path) -> np.ndarray:
     try:
         return read_image(path)
     except ImageError as error:
-        raise ImageError(f"{error}; expected a readable image: delete or replace it") from error
+        raise ImageError(f"{error}; delete or replace it") from error
 
 
 def _stem(name: str) -> str:
