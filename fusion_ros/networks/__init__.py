@@ -21,6 +21,7 @@ from .base import (
 )
 from .didfuse import DIDFuse, DIDFuseSettings
 from .lrrnet import LRRNet, LRRNetSettings
+from .matching_register import MatchingRegister, MatchingRegisterSettings
 from .reconet import ReCoNetFuser, ReCoNetFuserSettings
 from .reconet_joint import ReCoNet, ReCoNetSettings
 from .reconet_registers import ReCoNetMicroRegister, ReCoNetRegisterSettings, ReCoNetUNetRegister
@@ -40,6 +41,8 @@ __all__ = [
     "InputRange",
     "LRRNet",
     "LRRNetSettings",
+    "MatchingRegister",
+    "MatchingRegisterSettings",
     "NetworkSpec",
     "OutputRange",
     "RFNNest",
@@ -69,6 +72,7 @@ NETWORKS: dict[str, type[FusionNetwork]] = {
         ReCoNetFuserV1,
         ReCoNetMicroRegister,
         ReCoNetUNetRegister,
+        MatchingRegister,
         RFVIF,
         RFNNest,
         RFNTracking,

@@ -28,7 +28,7 @@ from fusion_ros.synthetic.misalign import MISALIGNMENTS, Misalignment, inverse_f
 from .augment import Sample, Window, crop, grown
 from .pairs import PairImages
 
-__all__ = ["SIMULATORS", "Deformation", "Simulator", "Translation", "misaligned", "parse_simulator"]
+__all__ = ["SIMULATORS", "AnyOf", "Deformation", "Simulator", "Translation", "misaligned", "parse_simulator"]
 
 SIMULATORS: Mapping[str, str] = MappingProxyType(
     {
@@ -162,17 +162,44 @@ class Deformation:
         return moved, flow
 
 
+@dataclass(frozen=True)
+class AnyOf:
+    """Another simulator for every sample, each as often as the others."""
+
+    choices: tuple[Simulator, ...]
+
+    @property
+    def level(self) -> float:
+        """The largest of them."""
+        return max(choice.level for choice in self.choices)
+
+    @property
+    def reach(self) -> int:
+        """The largest of them."""
+        return max(choice.reach for choice in self.choices)
+
+    def __call__(self, infrared: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`Simulator`."""
+        return self.choices[int(rng.integers(len(self.choices)))](infrared, rng)
+
+
 def parse_simulator(text: str) -> Simulator | None:
     """Return the simulator that a text names, or None for ``none``.
 
     Args:
-        text: A name in :data:`SIMULATORS` and how far things move, such as ``translation:8``, ``affine:4`` (an
-            RMS displacement uniform in 0 to 4 pixels), ``affine:2..4``, or ``elastic:hard`` (ReCoNet's name for
-            a displacement that is the same in every sample).
+        text: One or several joined by ``+``, of which every sample gets one. A name in :data:`SIMULATORS` and how
+            far things move, such as ``translation:8``, ``affine:4`` (an RMS displacement uniform in 0 to 4
+            pixels), ``affine:2..4``, or ``elastic:hard`` (ReCoNet's name for a displacement that is the same in
+            every sample).
 
     Raises:
         SettingsError: The name is unknown, or what follows it is not understood or out of bounds.
     """
+    if "+" in text:
+        choices = [parse_simulator(part) for part in text.split("+")]
+        if None in choices:
+            raise SettingsError(f"misalignment: {text!r}: none cannot be one of several")
+        return AnyOf(tuple(choice for choice in choices if choice is not None))
     name, _, amount = text.strip().partition(":")
     if name not in SIMULATORS:
         raise SettingsError(f"misalignment: there is no kind {name!r}; {nearest_name(name, SIMULATORS)}")

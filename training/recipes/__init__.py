@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import PairRecipe, TrainingSettings
 from .didfuse import DIDFuseRecipe
 from .lrrnet import LRRNetRecipe
+from .matching_register import MatchingRegisterRecipe
 from .reconet import ReCoNetFuserRecipe, ReCoNetRecipe
 from .rfn_nest import RFNNestRecipe
 from .rfvif import RFVIFRecipe
@@ -13,6 +14,14 @@ __all__ = ["RECIPES", "PairRecipe", "TrainingSettings"]
 
 RECIPES: dict[str, type[PairRecipe]] = {
     recipe.name: recipe
-    for recipe in (ReCoNetFuserRecipe, ReCoNetRecipe, RFVIFRecipe, RFNNestRecipe, LRRNetRecipe, DIDFuseRecipe)
+    for recipe in (
+        ReCoNetFuserRecipe,
+        ReCoNetRecipe,
+        MatchingRegisterRecipe,
+        RFVIFRecipe,
+        RFNNestRecipe,
+        LRRNetRecipe,
+        DIDFuseRecipe,
+    )
 }
 """Recipe name, equal to the network's name -> how to train it."""

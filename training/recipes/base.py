@@ -21,7 +21,7 @@ from fusion_ros.settings import setting
 
 from .. import distributed
 from ..batch import Batch
-from ..data.pairs import Split
+from ..data.pairs import Pair, Split
 from ..data.sampler import PairSampler, SamplerSettings
 from ..data.simulate import Simulator, parse_simulator
 from ..deployed import fuse_images
@@ -57,7 +57,9 @@ class TrainingSettings(SamplerSettings, LoopSettings):
     )
     pairs_per_epoch: int = setting(0, "Crops drawn for an epoch; 0 takes one of every pair.", bounds=(0, None))
     simulate: str = setting(
-        "none", "Misalignment given to the infrared image: none, or such as translation:8 or elastic:normal."
+        "none",
+        "Misalignment given to the infrared image: none, or such as translation:8 or elastic:normal; of several "
+        "joined by +, each sample gets one.",
     )
     metrics: str = setting("EN,SD,CC,SSIM", "Metrics of a validation, as `fusion-ros metrics` names them.")
     metric_pairs: int = setting(
@@ -230,6 +232,7 @@ class PairRecipe(Recipe):
         *,
         trained: Sequence[nn.Module] | None = None,
         prepare: Callable[[int], None] | None = None,
+        pairs: Sequence[Pair] | None = None,
     ) -> Stage:
         """Return a stage with what is common to most: Adam, this recipe's schedule, this recipe's batches.
 
@@ -239,10 +242,11 @@ class PairRecipe(Recipe):
             losses: Of a batch on the network's device.
             trained: None trains the whole network.
             prepare: None puts the whole network into training mode.
+            pairs: What it is trained on; None takes the pairs for training as they are.
         """
         settings = self.settings
         batches = PairSampler(
-            self.split.train,
+            self.split.train if pairs is None else pairs,
             settings,
             seed=settings.seed,
             simulator=self.simulator,

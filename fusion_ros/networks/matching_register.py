@@ -1,0 +1,205 @@
+"""A register that matches: ReCoNet's task where the two images do not look alike.
+
+ReCoNet's registers (Huang et al., ECCV 2022) regress the field from the two images side by side, which begins to
+learn where infrared and visible images are similar, as on digits, and hardly anywhere else. Here the images
+are first turned into descriptors that are alike where the scene is the same; all small displacements are compared;
+and only what the comparison says is looked at to decide, so that the network can never see, and never
+learns by heart, what the images show.
+
+    moving --> gradients in 8 directions --> describe --> warp --+
+                                               (same)            +--> compare all displacements --> decide --> flow
+    fixed  --> gradients in 8 directions --> describe -----------+              (9 x 9)               |         |
+                                                          ^-------------- once more from there -------+---------+
+
+The direction channels are those of CFOG (Ye et al., TGRS 2019), comparing and warping follow PWC-Net (Sun et al.,
+CVPR 2018), the decision is a soft arg-max over displacements (GC-Net, Kendall et al., ICCV 2017).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..settings import Settings, setting
+from .base import FusionNetwork, Gives, NetworkSpec
+from .flow import warp
+
+__all__ = ["MatchingRegister", "MatchingRegisterSettings", "Pass"]
+
+_DIRECTIONS = 8
+_FAINT = 0.004  # of the range per pixel: weaker gradients are noise
+_DESCRIBED, _DECIDED = 4, 8  # px: pitch of the descriptors, and of the flow
+_FIRST_LEARNED, _FIRST_FIXED = 10.0, 6.0  # weights of the two kinds of descriptors in the comparison
+
+
+@dataclass(frozen=True)
+class MatchingRegisterSettings(Settings):
+    """How the register is built."""
+
+    width: int = setting(32, "Channels of the first convolution.", bounds=(1, 512))
+    describe: int = setting(48, "Channels while describing.", bounds=(1, 512))
+    descriptor: int = setting(32, "Channels of a descriptor.", bounds=(1, 512))
+    decide: int = setting(64, "Channels while deciding.", bounds=(1, 512))
+    radius: int = setting(
+        4, "Largest displacement that one pass finds along each axis, in steps of 4 px.", bounds=(1, 8)
+    )
+    passes: int = setting(2, "How often to look, each time from where the last look led.", bounds=(1, 8))
+
+
+class Pass(NamedTuple):
+    """What one look gives.
+
+    Attributes:
+        comparison: ``(B, N, H/4, W/4)``: how alike the descriptors are at each of the N displacements.
+        logits: ``(B, N, H/8, W/8)`` of the displacements, row by row from the upper left.
+        before: ``(B, 2, H/8, W/8)``, the flow that the look began with, in pixels.
+        flow: ``(B, 2, H/8, W/8)``, the flow after it, in pixels.
+    """
+
+    comparison: Tensor
+    logits: Tensor
+    before: Tensor
+    flow: Tensor
+
+
+class MatchingRegister(FusionNetwork):
+    """Describe, compare, decide; 280,388 parameters. Moving and fixed image may be of either kind."""
+
+    spec = NetworkSpec(
+        name="matching_register",
+        title="matching register",
+        source="ours, after ReCoNet's register (Huang et al., ECCV 2022)",
+        gives=Gives.FLOW,
+        inputs=("moving", "fixed"),
+    )
+    Settings = MatchingRegisterSettings
+
+    directions: Tensor
+    displacements: Tensor
+
+    def __init__(self, settings: MatchingRegisterSettings | None = None) -> None:
+        super().__init__(settings)
+        chosen = self.settings
+        sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+        angles = [k * math.pi / _DIRECTIONS for k in range(_DIRECTIONS)]
+        directions = torch.stack([math.cos(angle) * sobel + math.sin(angle) * sobel.T for angle in angles])
+        self.register_buffer("directions", directions[:, None], persistent=False)
+        self.describing = nn.Sequential(
+            nn.Conv2d(_DIRECTIONS, chosen.width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(chosen.width, chosen.describe, 3, stride=2, padding=1),
+            nn.ReLU(),
+            _Residual(chosen.describe, 1),
+            _Residual(chosen.describe, 2),
+            nn.Conv2d(chosen.describe, chosen.descriptor, 1),
+        )
+        # How much the learned and the fixed descriptors count, as logarithms.
+        self.learned = nn.Parameter(torch.tensor(math.log(_FIRST_LEARNED)))
+        self.fixed = nn.Parameter(torch.tensor(math.log(_FIRST_FIXED)))
+        steps = torch.arange(-chosen.radius, chosen.radius + 1.0)
+        down, across = torch.meshgrid(steps, steps, indexing="ij")
+        displacements = torch.stack([across, down]).reshape(2, -1, 1, 1) * _DESCRIBED
+        self.register_buffer("displacements", displacements, persistent=False)
+        count = displacements.shape[1]
+        self.deciding = nn.Sequential(
+            nn.Conv2d(count, chosen.decide, 3, stride=2, padding=1),
+            nn.ReLU(),
+            *(_Residual(chosen.decide, dilation) for dilation in (1, 2, 4, 1)),
+            nn.Conv2d(chosen.decide, count, 1),
+        )
+        with torch.no_grad():
+            self.deciding[-1].weight *= 0.1
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """Return the flow that takes the moving image onto the fixed one.
+
+        Args:
+            moving: ``(B, 1, H, W)`` in [0, 1], at least 32 x 32.
+            fixed: Likewise, of the same size.
+
+        Returns:
+            ``(B, 2, H, W)`` float32, x first, in pixels, on the fixed image's grid: what is to be added to a
+            pixel's position to find where the moving image is sampled (:func:`.flow.warp`).
+        """
+        height, width = fixed.shape[-2], fixed.shape[-1]
+        # Filled up to a multiple of 8 with the mirror image, which goes on without an edge.
+        filling = (0, -width % _DECIDED, 0, -height % _DECIDED)
+        images = [F.pad(image.float(), filling, mode="reflect") for image in (moving, fixed)]
+        flow = self.look(*images)[-1].flow
+        flow = F.interpolate(flow, scale_factor=float(_DECIDED), mode="bilinear")
+        return F.pad(flow, (0, 1, 0, 1))[:, :, :height, :width]  # see ReCoNetRegister.velocity_of
+
+    def look(self, moving: Tensor, fixed: Tensor) -> list[Pass]:
+        """Return what every pass gives, first to last; sizes are multiples of 8."""
+        moving, fixed = self.described(moving), self.described(fixed)
+        passes: list[Pass] = []
+        for _ in range(self.settings.passes):
+            # A pass is trained on what it adds; where it begins is the pass before's to learn.
+            before = passes[-1].flow.detach() if passes else None
+            passes.append(self._pass(moving, fixed, before))
+        return passes
+
+    def described(self, image: Tensor) -> Tensor:
+        """Return descriptors ``(B, D, H/4, W/4)``, scaled by how much they count, of ``(B, 1, H, W)``."""
+        padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+        gradients = F.avg_pool2d(torch.abs(F.conv2d(padded, self.directions)), 2)
+        energy = (gradients * gradients).mean(dim=1, keepdim=True)
+        around = F.avg_pool2d(F.pad(energy, (3, 3, 3, 3), mode="replicate"), 7, stride=1)
+        gradients = gradients / (torch.sqrt(around + 1e-8) + _FAINT)
+        learned = _unit(self.describing(gradients), 1e-4)
+        averaged = F.avg_pool2d(F.pad(F.avg_pool2d(gradients, 2), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        fixed = _unit(averaged - averaged.mean(dim=1, keepdim=True), 1e-2)
+        return torch.cat([learned * torch.exp(self.learned / 2), fixed * torch.exp(self.fixed / 2)], dim=1)
+
+    def compared(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """Return the scalar product of descriptors at every displacement, ``(B, N, H/4, W/4)``."""
+        radius, height, width = self.settings.radius, fixed.shape[-2], fixed.shape[-1]
+        padded = F.pad(moving, (radius, radius, radius, radius))
+        steps = range(2 * radius + 1)
+        return torch.cat(
+            [
+                (padded[:, :, y : y + height, x : x + width] * fixed).sum(dim=1, keepdim=True)
+                for y in steps
+                for x in steps
+            ],
+            dim=1,
+        )
+
+    def _pass(self, moving: Tensor, fixed: Tensor, before: Tensor | None) -> Pass:
+        if before is not None:
+            at_descriptors = F.interpolate(before, scale_factor=_DECIDED / _DESCRIBED, mode="bilinear")
+            moving = warp(moving, at_descriptors / _DESCRIBED, "replicate")
+        comparison = self.compared(moving, fixed)
+        # What the neighbourhood says as it is, and what is learned to make of it.
+        halved = F.avg_pool2d(comparison, _DECIDED // _DESCRIBED)
+        around = F.avg_pool2d(F.pad(halved, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        logits = self.deciding(comparison) + around
+        found = (logits.softmax(dim=1)[:, None] * self.displacements).sum(dim=2)
+        before = found * 0 if before is None else before
+        return Pass(comparison, logits, before, before + found)
+
+
+class _Residual(nn.Module):
+    """A dilated convolution and one of a single pixel, added to what came in."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.mix = nn.Conv2d(channels, channels, 1)
+        with torch.no_grad():
+            self.mix.weight *= 0.3
+            self.mix.bias.zero_()
+
+    def forward(self, data: Tensor) -> Tensor:
+        """Return ``(B, C, H, W)`` of the same."""
+        return F.relu(data + self.mix(F.relu(self.wide(data))))
+
+
+def _unit(vectors: Tensor, floor: float) -> Tensor:
+    """Return vectors ``(B, C, H, W)`` of length 1, those shorter than the root of ``floor`` shorter."""
+    return vectors / torch.sqrt((vectors * vectors).sum(dim=1, keepdim=True) + floor)

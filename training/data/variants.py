@@ -1,0 +1,128 @@
+"""Pairs made of pairs: at another size, registered anew, or of one image in two guises."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from fusion_ros.alignment.structural import StructuralEstimator
+
+from .pairs import Pair, PairImages
+
+__all__ = ["Disguised", "Registered", "Rescaled"]
+
+_KNOTS = 7
+_INVERTED, _FOLDED, _BLURRED = 0.6, 0.3, 0.6  # how often
+_LARGEST_BLUR = 1.6  # px
+
+
+@dataclass(frozen=True, eq=False)
+class Rescaled:
+    """A pair at another size, both images alike; a flow of its own is scaled with it."""
+
+    pair: Pair
+    factor: float
+
+    @property
+    def name(self) -> str:
+        """The pair's name and the factor."""
+        return f"{self.pair.name} x {self.factor:g}"
+
+    def read(self) -> PairImages:
+        """See :class:`training.data.pairs.Pair`."""
+        infrared, visible, flow = self.pair.read()
+        method = cv2.INTER_AREA if self.factor < 1 else cv2.INTER_CUBIC
+        size = tuple(max(1, round(side * self.factor)) for side in visible.shape[::-1])
+        infrared, visible = (cv2.resize(image, size, interpolation=method) for image in (infrared, visible))
+        if flow is not None:
+            flow = cv2.resize(np.ascontiguousarray(flow), size, interpolation=cv2.INTER_LINEAR)
+            flow *= np.float32(self.factor)
+        return PairImages(infrared, visible, flow)
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A pair whose set has registered it badly: with the translation that is found in it, where that is sure.
+
+    Attributes:
+        least_confidence: Below it the set's own registration stays.
+    """
+
+    pair: Pair
+    least_confidence: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """The pair's name."""
+        return self.pair.name
+
+    @cached_property
+    def _shift(self) -> np.ndarray | None:
+        """The translation ``(2,)``, or None: it is found once, however often the pair is read."""
+        images = self.pair.read()
+        if images.flow is not None:
+            return None  # what is exact is not to be estimated
+        estimate = StructuralEstimator()(_unit(images.infrared), _unit(images.visible))
+        return None if estimate.confidence < self.least_confidence else estimate.flow[0, 0]
+
+    def read(self) -> PairImages:
+        """See :class:`training.data.pairs.Pair`."""
+        images, shift = self.pair.read(), self._shift
+        if shift is None:
+            return images
+        return images._replace(flow=np.broadcast_to(shift, (*images.visible.shape, 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Disguised:
+    """One image of a pair in two guises, which lie exactly on one another.
+
+    The guise is a random curve of greys, more often falling than rising and sometimes folded, so that some edges
+    turn round and others vanish, and some blur: what differs between cameras of two kinds, but exaggerated and
+    without what only one of them sees. It is a function of the pair's name.
+
+    Attributes:
+        of_visible: The visible image is disguised as the infrared one; else the infrared as the visible one.
+    """
+
+    pair: Pair
+    of_visible: bool
+
+    @property
+    def name(self) -> str:
+        """The pair's name and which image."""
+        return f"{self.pair.name}, {'visible' if self.of_visible else 'infrared'} disguised"
+
+    def read(self) -> PairImages:
+        """See :class:`training.data.pairs.Pair`."""
+        infrared, visible, _ = self.pair.read()
+        disguise = _disguise(np.random.default_rng(zlib.crc32(self.name.encode("utf-8", "surrogateescape"))))
+        if self.of_visible:
+            return PairImages(disguise(visible), visible)
+        return PairImages(infrared, disguise(infrared))
+
+
+def _disguise(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    curve = np.concatenate([[0.0], np.cumsum(rng.uniform(0.05, 1.0, _KNOTS - 1))])
+    curve /= curve[-1]
+    if rng.random() < _INVERTED:
+        curve = 1.0 - curve
+    if rng.random() < _FOLDED:
+        curve = np.abs(2.0 * curve - 1.0)
+    table = np.interp(np.arange(256), np.linspace(0, 255, _KNOTS), 255.0 * curve).astype(np.uint8)
+    sigma = rng.uniform(0.5, _LARGEST_BLUR) if rng.random() < _BLURRED else 0.0
+
+    def apply(image: np.ndarray) -> np.ndarray:
+        image = table[image]
+        return cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
+
+    return apply
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / 255

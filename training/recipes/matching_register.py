@@ -1,0 +1,186 @@
+"""Train the matching register: known deformations of real pairs, and of images in two guises.
+
+ReCoNet's paper (Huang et al., ECCV 2022, section 2.4) trains its register on random deformations of the infrared
+image; so is this one. What is ours: classification of displacements beside the distance, pairs that are
+registered better than their sets have them, and, for a beginning, pairs that are easy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusion_ros.networks import FusionNetwork, MatchingRegister, MatchingRegisterSettings
+from fusion_ros.settings import setting
+
+from ..batch import Batch
+from ..data.pairs import Pair, Split
+from ..data.sampler import FITS
+from ..data.variants import Disguised, Registered, Rescaled
+from ..losses.matching import displacement_loss, endpoint_loss
+from ..pictures import flow_picture
+from ..recipe import Losses, Stage
+from ..schedules import SCHEDULES
+from .base import PairRecipe, TrainingSettings, described_training
+
+__all__ = ["MatchingRegisterRecipe", "MatchingRegisterTraining"]
+
+_DESCRIBED, _DECIDED = 4, 8  # px: pitch of the network's descriptors, and of its flow
+_ALL_OF_IT = 0.99
+
+
+@dataclass(frozen=True)
+class MatchingRegisterTraining(TrainingSettings):
+    """Settings of the register's training."""
+
+    simulate: str = setting(
+        "translation:8+affine:8+perspective:8+elastic:5+mixed:8",
+        "Misalignment given to the infrared image; of several joined by +, each sample gets one.",
+    )
+    learning_rate: float = setting(2e-3, "Adam's learning rate at the start.", bounds=(1e-8, 1.0))
+    schedule: str = setting("cosine", "How the learning rate goes on.", choices=SCHEDULES)
+    epochs: int = setting(100, "Passes of pairs_per_epoch samples.", bounds=(1, None))
+    pairs_per_epoch: int = setting(1200, "Crops drawn for an epoch; 0 takes one of every pair.", bounds=(0, None))
+    crop: int = setting(144, "Side of the square training crops, a multiple of 8.", unit="px", bounds=(64, None))
+    fit: str = setting("crop", "How an image becomes a square.", choices=FITS)
+    batch: int = setting(6, "Crops in a batch, of all processes together.", bounds=(1, None))
+    intensity: float = setting(0.5, "Strength of random changes of gamma, contrast and brightness.", bounds=(0, 1))
+    ema_decay: float = setting(
+        0.998,
+        "Decay per step of the moving average of the weights, which is validated and published; 0 is off.",
+        bounds=(0.0, 0.99999),
+    )
+    noise: float = setting(
+        0.05, "Largest deviation of noise, given to two images in five; of the full range.", bounds=(0, 1)
+    )
+    register_first: bool = setting(
+        True, "Register the pairs by structural translation before training, where that is sure."
+    )
+    scales: tuple[float, ...] = setting(
+        (0.75, 1.35), "Sizes at which every pair is seen beside its own.", bounds=(0.1, 4.0), element=float
+    )
+    disguised: float = setting(
+        0.5, "Share of the samples that are one image in two guises, which are easy.", bounds=(0, 0.9)
+    )
+    recognition_weight: float = setting(
+        0.5, "Weight of recognising the displacement, beside the distance in pixels.", bounds=(0, None)
+    )
+    metric_pairs: int = setting(
+        0, "Validation pairs that are fused whole and measured; a register fuses none.", bounds=(0, None)
+    )
+
+
+class MatchingRegisterRecipe(PairRecipe):
+    """One stage on three kinds of pairs."""
+
+    name = "matching_register"
+    summary = "a register that matches infrared with visible images"
+    Settings: ClassVar = MatchingRegisterTraining
+    SMALL: ClassVar = MappingProxyType({"epochs": 12, "crop": 128})
+
+    def __init__(self, settings: Any, split: Split) -> None:
+        if settings.register_first:
+            split = Split(tuple(map(Registered, split.train)), tuple(map(Registered, split.validation)))
+        super().__init__(settings, split)
+
+    @classmethod
+    def build_network(cls, settings: Any) -> FusionNetwork:
+        """Return the network, with fresh weights."""
+        return MatchingRegister(MatchingRegisterSettings())
+
+    def make_stages(self) -> Iterator[Stage]:
+        """Yield the only stage."""
+        samples = tuple(self._samples(self.split.train))
+        yield self.stage("match", self.settings.epochs, self._losses, pairs=samples)
+
+    def _samples(self, pairs: tuple[Pair, ...]) -> Iterator[Pair]:
+        """Yield what is sampled from: every pair at all sizes, and disguised ones in their share."""
+        scales = (1.0, *self.settings.scales)
+        real = [pair if scale == 1.0 else Rescaled(pair, scale) for pair in pairs for scale in scales]
+        yield from real
+        share = self.settings.disguised
+        count = round(len(real) * share / (1.0 - share))
+        for number in range(count):
+            yield Disguised(real[number // 2 % len(real)], of_visible=number % 2 == 0)
+
+    def _losses(self, batch: Batch) -> Losses:
+        passes = self.network.look(self._noisy(batch.infrared), self._noisy(batch.visible))
+        return self._judged(passes, batch)
+
+    def _judged(self, passes: list[Any], batch: Batch) -> Losses:
+        flow = F.avg_pool2d(batch.flow, _DECIDED)
+        inside = _wholly(batch.inside, _DECIDED)
+        finer_flow, finer_inside = F.avg_pool2d(batch.flow, _DESCRIBED), _wholly(batch.inside, _DESCRIBED)
+        distance = recognition = torch.zeros((), device=flow.device)
+        for look in passes:
+            begun = F.interpolate(look.before, scale_factor=_DECIDED / _DESCRIBED, mode="bilinear")
+            distance = distance + endpoint_loss(look.flow, flow, inside)
+            recognition = (
+                recognition
+                + displacement_loss(look.logits, (flow - look.before) / _DESCRIBED, inside)
+                + displacement_loss(look.comparison, (finer_flow - begun) / _DESCRIBED, finer_inside)
+            )
+        with torch.no_grad():
+            error = endpoint_loss(passes[-1].flow, flow, inside)
+            moved = endpoint_loss(torch.zeros_like(flow), flow, inside)
+        total = distance + self.settings.recognition_weight * recognition
+        return {"total": total, "recognition": recognition, "error_px": error, "moved_px": moved}
+
+    def _noisy(self, images: Tensor) -> Tensor:
+        if not self.settings.noise or not self.network.training:
+            return images
+        draw = torch.rand(2, len(images), 1, 1, 1, device=images.device)
+        deviation = self.settings.noise * draw[0] * (draw[1] < 0.4)
+        return (images + deviation * torch.randn_like(images)).clamp(0, 1)
+
+    def gives_image(self, stage: Stage) -> bool:
+        """Return False: a register fuses nothing."""
+        return False
+
+    @torch.no_grad()
+    def pictures(self, stage: Stage) -> dict[str, np.ndarray]:
+        """Return a validation crop: infrared as given, visible; and the flow beside the true one, same colours."""
+        batch = next(iter(self._validation.epoch(1)))
+        self.network.eval()
+        infrared, visible = (image[:1].to(self.device) for image in (batch.infrared, batch.visible))
+        flows = [flow[0].permute(1, 2, 0).cpu().numpy() for flow in (self.network(infrared, visible), batch.flow)]
+        largest = float(np.abs(flows[1]).max())
+        images = [(255 * image[0, 0]).byte().cpu().numpy() for image in (infrared, visible)]
+        return {
+            "infrared, visible": np.concatenate(images, axis=1),
+            "flow, true flow": np.concatenate([flow_picture(flow, largest) for flow in flows], axis=1),
+        }
+
+    @classmethod
+    def notes(cls, settings: Any) -> tuple[str, ...]:
+        """Say for a model card what was done."""
+        s = settings
+        registered = (
+            "Pairs are first registered by the structural translation, where that is sure; else as their set has "
+            "them."
+            if s.register_first
+            else "Pairs are taken as their sets have registered them."
+        )
+        sizes = ", ".join(f"{scale:g}" for scale in s.scales)
+        return (
+            "Gives the flow that takes one image onto the other, either of which may be the infrared one.",
+            f"Misalignment in training: {s.simulate}. {registered}",
+            f"Pairs are seen at their own size and at {sizes} of it; {100 * s.disguised:.0f} % of the samples are "
+            f"one image in two guises. Greys change at random ({s.intensity:g}), noise up to {s.noise:g}.",
+            f"Loss of each pass: distance in pixels, and {s.recognition_weight:g} x the cross-entropies of the "
+            "displacement, after deciding and of the comparison itself.",
+            described_training(s, "ReCoNet's register: 0.001, 300 epochs"),
+            f"An epoch is {s.pairs_per_epoch} crops.",
+        )
+
+
+def _wholly(inside: Tensor, pitch: int) -> Tensor:
+    """1 where all pixels of a square of ``pitch`` are inside, ``(B, 1, h / pitch, w / pitch)``."""
+    return (F.avg_pool2d(inside, pitch) > _ALL_OF_IT).to(inside)
