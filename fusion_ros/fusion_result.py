@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .alignment.fine import FineAlignment
 from .frame import Frame
 
 __all__ = ["FusionResult", "Mode", "Sources"]
@@ -19,6 +20,8 @@ class Mode(str, Enum):
     FUSED = "fused"
     RGB_ONLY = "rgb_only"
     THERMAL_ONLY = "thermal_only"
+    UNALIGNED = "unaligned"
+    """Both frames are there, but not yet known is how one lies on the other: the reference image alone."""
 
 
 class Sources(NamedTuple):
@@ -47,6 +50,8 @@ class FusionResult:
         offset_ns: Thermal time minus RGB time inside the pair.
         aligned_thermal: The thermal pixels on the output grid, counts untouched; None unless asked for.
         sources: The two images that were fused; None unless asked for, and where ``mode`` is not ``FUSED``.
+        alignment: What is known of the misalignment that the coarse alignment leaves, as it was applied; None
+            where nothing looks for it.
         stage_ms: Milliseconds spent in each stage, in order.
     """
 
@@ -57,6 +62,7 @@ class FusionResult:
     offset_ns: int = 0
     aligned_thermal: np.ndarray | None = None
     sources: Sources | None = None
+    alignment: FineAlignment | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
 
     @property

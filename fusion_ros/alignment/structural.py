@@ -107,7 +107,7 @@ class StructuralEstimator:
     ) -> Estimate:
         """Estimate once; see :class:`.estimate.Estimator`."""
         check_pair(moving, fixed, names=("moving", "fixed"))
-        search_px = self.settings.search_px
+        search_px, fixed_size = self.settings.search_px, fixed.shape
         coarse, fine = (_Level(moving, fixed, valid, side, search_px) for side in (_COARSE_SIDE, _FINE_SIDE))
         known = np.eye(3) if start is None else motion_of(start)
         matrix = coarse.refined(coarse.translated(known, search_px), "translation", _WIDE)
@@ -115,10 +115,11 @@ class StructuralEstimator:
         for model in models[1 : models.index(self.settings.model) + 1]:
             for _ in range(2):
                 matrix = coarse.refined(matrix, model, _CLOSE)
-        for _ in range(3):
+        for _ in range(2 if self.settings.model == "translation" else 3):
             matrix = fine.refined(matrix, self.settings.model, _LAST)
-        confidence = confidence_of(fine.agreement(fine.flow(matrix)))
-        return Estimate(motion_flow(matrix, fixed.shape), confidence)
+        searched = (2 * math.ceil(search_px * max(coarse.size) / max(fixed_size)) + 1) ** 2
+        confidence = confidence_of(fine.agreement(fine.flow(matrix)), searched)
+        return Estimate(motion_flow(matrix, fixed_size), confidence)
 
 
 def find_translation(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray, search: int) -> tuple[int, int]:

@@ -29,7 +29,9 @@ _DIRECTIONS = 8
 _BORDER = 1 / 40  # of the longer side
 _CELL = 16  # px: larger than the features' smoothing and the ring, so that cells are nearly independent
 _VIEW_SIDE = 160  # px of the longer side
-_UNSURE, _SURE = 1.5, 5.5  # standard errors; unrelated images stay below the first
+_UNSURE = 1.5  # standard errors; unrelated images stay below it
+_MARGIN = 4.0  # standard errors from no confidence to full
+_ALIKE = 9  # neighbouring displacements that say the same, for the smoothness of the features
 _FEWEST = 12  # cells that a mean needs
 
 
@@ -144,13 +146,20 @@ def _averaged(values: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, cells[::-1], interpolation=cv2.INTER_AREA)
 
 
-def confidence_of(agreed: Agreement) -> float:
+def confidence_of(agreed: Agreement, searched: float = 1.0) -> float:
     """Return how sure it is, 0 to 1, that two images show one scene and lie on one another.
 
-    Of 80 images of RoadScene, MSRS and TNO held against another scene's, none came above 0; of those held against
-    their own, half came above 1, the others between.
+    Of 80 images of RoadScene, MSRS and TNO held against another scene's as they lie, none came above 0; of those
+    held against their own, half came above 1, the others between.
+
+    Args:
+        agreed: What the images say.
+        searched: Among how many displacements, in small pixels, this was the best: the best of many is good by
+            chance, by ``sqrt(2 ln n)`` standard errors for n independent ones.
     """
-    return float(np.clip((agreed.significance - _UNSURE) / (_SURE - _UNSURE), 0.0, 1.0))
+    independent = max(1.0, searched / _ALIKE)
+    unsure = max(_UNSURE, math.sqrt(2.0 * math.log(independent)))
+    return float(np.clip((agreed.significance - unsure) / _MARGIN, 0.0, 1.0))
 
 
 class View:
@@ -173,7 +182,7 @@ class View:
         side: int = _VIEW_SIDE,
         border_px: float | None = None,
     ) -> None:
-        factor = min(1.0, side / max(fixed.shape))
+        self._factor = factor = min(1.0, side / max(fixed.shape))
         self.moving, self.fixed = (structural_features(reduced(image, factor)) for image in (moving, fixed))
         self.size: tuple[int, int] = self.fixed.shape[1:]
         """``(h, w)`` of the small images."""
@@ -216,6 +225,12 @@ class View:
         """Return :attr:`Agreement.gain` with a flow ``(H, W, 2)`` of the whole images; None moves nothing."""
         return self.agreement(None if flow is None else self.shrunk(flow)).gain
 
-    def confidence(self, flow: np.ndarray | None) -> float:
-        """Return :func:`confidence_of` with a flow ``(H, W, 2)`` of the whole images; None moves nothing."""
-        return confidence_of(self.agreement(None if flow is None else self.shrunk(flow)))
+    def confidence(self, flow: np.ndarray | None, search_px: float = 0.0) -> float:
+        """Return how sure a flow ``(H, W, 2)`` of the whole images is.
+
+        Args:
+            flow: None moves nothing.
+            search_px: How far it was searched for along each axis, in pixels of the whole images.
+        """
+        agreed = self.agreement(None if flow is None else self.shrunk(flow))
+        return confidence_of(agreed, (2 * search_px * self._factor + 1) ** 2)

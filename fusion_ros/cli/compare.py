@@ -187,7 +187,9 @@ def _synthetic(settings: FusionSettings, seed: int) -> tuple[FusionSettings, lis
         world = SyntheticWorld(WorldSettings(seed=seed, condition=condition))
         rgb = Frame(world.rgb_image(_TIME_S), 0, encoding="rgb8")
         pairs.append(FramePair(rgb, Frame(world.thermal_image(_TIME_S), 0, unit=Unit.INTENSITY)))
-    return replace(settings, alignment=CoarseSettings.for_rig(world.rig)), pairs
+    coarse = CoarseSettings.for_rig(world.rig)
+    alignment = replace(settings.alignment, mode=coarse.mode, homography=coarse.homography)
+    return replace(settings, alignment=alignment), pairs
 
 
 def _own(rgb: str, thermal: str, limit: int) -> list[FramePair]:

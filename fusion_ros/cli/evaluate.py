@@ -60,7 +60,8 @@ fusion-ros evaluate --thermal tno/ir --rgb tno/vis --fused mine=results/ --metri
 fusion-ros evaluate --thermal drive/thermal --rgb drive/rgb --method reconet,average,laplacian --out report
 fusion-ros evaluate --bag drive1 drive2 --rgb-topic /rgb/image_raw --method reconet --workers 2 --out report
 fusion-ros evaluate --thermal ir --rgb vis --method average --misalign shift:3,shift:5,shift:8 --out report
-fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metrics paper=didfuse --out report"""
+fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metrics paper=didfuse --out report
+fusion-ros evaluate --thermal ir --rgb vis --align none,ecc_affine,structural --misalign shift:8 --out report"""
 
 _METHODS = "reconet,average,laplacian"
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "torch-tensorrt", "openvino", "rosbags")
@@ -76,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group("what to evaluate")
     methods.add_argument(
         "--method", "--methods", metavar="NAME,...", help=f"models and classical methods (default: {_METHODS})"
+    )
+    methods.add_argument(
+        "--align",
+        metavar="NAME,...",
+        help="measure aligners instead, by how far they undo each --misalign: none, phase_correlation, "
+        "ecc_translation, ecc_affine, features, structural, structural:affine, ... and models that give a flow",
     )
     methods.add_argument(
         "--metrics",
@@ -112,6 +119,12 @@ def main(args: argparse.Namespace) -> int:
     if not args.out.strip():
         raise FusionError("--out: expected a folder, got an empty name")
     args.out = Path(args.out)
+    if args.align is not None:
+        from .evaluate_alignment import evaluate_aligners
+
+        _check_numbers(args)
+        _check_packages(())
+        return evaluate_aligners(args, _facts(), _progress)
     refuse_existing(args.out, _is_finished(args.out), args.overwrite)
     _check_numbers(args)
     settings = settings_from(args, FusionSettings)

@@ -27,6 +27,7 @@ __all__ = ["VERBS", "main", "verb_parser"]
 
 VERBS = {
     "fuse": "fuse two images, two folders of images or two videos",
+    "calibrate": "find where the thermal image lies in the RGB image, from recordings or a board",
     "compare": "several methods on the same pairs as one picture, or two evaluations in numbers",
     "evaluate": "measure methods on folders, videos and bags: numbers, plots, a report",
     "metrics": "list the metrics with their variants",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import FusionError, SettingsError, nearest_name
 from ..pipeline import FusionSettings
 from ..settings import SettingField, Settings, load_yaml
-from ..timing import PairingSettings
+from ..timing import ClockOffsetSettings, PairingSettings
 
 __all__ = ["add_settings", "parse_size", "settings_from"]
 
@@ -19,6 +19,8 @@ S = TypeVar("S", bound=Settings)
 
 _FUSION_NODE = (
     *PairingSettings.describe("pairing."),
+    *ClockOffsetSettings.describe("clock."),
+    "clock.measure",
     "input.rgb_transport",
     "input.thermal_transport",
     "input.width",

@@ -1,4 +1,4 @@
-"""Pinhole cameras with lens distortion, and the rig of two of them.
+"""Cameras with lens distortion, and the rig of two of them.
 
 Convention: an optical frame has x right, y down, z forward. Pixel centres lie at integers, so an
 image covers -0.5 to width - 0.5.
@@ -7,23 +7,24 @@ image covers -0.5 to width - 0.5.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..errors import CalibrationError
+from .lenses import COEFFICIENTS, Lens, lens_of, model_name
+from .poses import as_pose, inverse_pose
 
 __all__ = ["PinholeCamera", "Rig"]
 
-_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8}
-_NEWTON_STEPS = 12
+_NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """A pinhole camera with the ``plumb_bob`` or ``rational_polynomial`` lens model.
+    """A camera with the ``plumb_bob``, ``rational_polynomial`` or ``equidistant`` (fisheye) lens model.
 
     Attributes:
         width: Image width in pixels.
@@ -33,12 +34,11 @@ class PinholeCamera:
         cx: Column of the principal point.
         cy: Row of the principal point.
         distortion: ``(k1, k2, p1, p2, k3)`` for plumb_bob, followed by ``(k4, k5, k6)`` for
-            rational_polynomial: the order of ``sensor_msgs/CameraInfo`` and of OpenCV.
+            rational_polynomial; ``(k1, k2, k3, k4)`` for equidistant: the order of
+            ``sensor_msgs/CameraInfo`` and of OpenCV. Their number tells the model.
 
     Raises:
         CalibrationError: A size or focal length is not positive, or a value is not finite.
-
-    Source: Brown (1971), in the form of the OpenCV camera model.
     """
 
     width: int
@@ -47,7 +47,7 @@ class PinholeCamera:
     fy: float
     cx: float
     cy: float
-    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    distortion: tuple[float, ...] = _NO_DISTORTION
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -57,20 +57,25 @@ class PinholeCamera:
                 "expected a finite camera matrix with positive focal lengths, got "
                 f"fx={self.fx!r} fy={self.fy!r} cx={self.cx!r} cy={self.cy!r}; is the camera calibrated?"
             )
-        if len(self.distortion) not in _COEFFICIENTS.values() or not _is_finite(*self.distortion):
-            raise CalibrationError(f"expected 5 or 8 finite distortion coefficients, got {self.distortion!r}")
+        if model_name(self.distortion) is None or not _is_finite(*self.distortion):
+            raise CalibrationError(f"expected 4, 5 or 8 finite distortion coefficients, got {self.distortion!r}")
 
     @classmethod
-    def from_camera_info(cls, info: Any, *, size: tuple[int, int] | None = None) -> PinholeCamera:
+    def from_camera_info(
+        cls, info: Any, *, size: tuple[int, int] | None = None, rectified: bool = False
+    ) -> PinholeCamera:
         """Read a message with the fields of ``sensor_msgs/CameraInfo`` (ROS 1 spelling too).
 
         Args:
-            info: Anything with width, height, distortion_model, k (or K) and d (or D).
+            info: Anything with width, height, distortion_model, k (or K) and d (or D); for rectified images
+                also r (or R) and p (or P).
             size: ``(height, width)`` of the images that the camera info goes with; checked if given.
+            rectified: The images are rectified, as by ``image_proc``: P describes them, without distortion.
 
         Raises:
-            CalibrationError: K is zero (an uncalibrated camera) or not finite, the lens model is
-                not one of ours, the image is binned or cropped, or the size does not match.
+            CalibrationError: The camera matrix is zero (an uncalibrated camera) or not finite, the lens model
+                is not one of ours, the image is binned or cropped, the size does not match, or the
+                images are rectified for a stereo pair, which turns the camera.
         """
         shape = (int(info.height), int(info.width))
         if size is not None and shape != tuple(size):
@@ -79,13 +84,9 @@ class PinholeCamera:
                 "publish the info of this image size or rescale it with PinholeCamera.scaled"
             )
         _refuse_subwindow(info)
-        k = np.asarray(info.k if hasattr(info, "k") else info.K, dtype=np.float64).reshape(-1)
-        if k.size != 9 or not k.any():
-            raise CalibrationError(
-                "expected a 3 x 3 camera matrix K, got zeros or a wrong length; is the camera calibrated?"
-            )
-        distortion = _read_distortion(info)
-        return cls(shape[1], shape[0], float(k[0]), float(k[4]), float(k[2]), float(k[5]), distortion)
+        k = _read_rectified_matrix(info) if rectified else _read_matrix(info, "k")
+        distortion = _NO_DISTORTION if rectified else _read_distortion(info)
+        return cls(shape[1], shape[0], float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), distortion)
 
     def camera_info_fields(self) -> dict[str, Any]:
         """Return the calibration fields of ``sensor_msgs/CameraInfo``, under their ROS 2 names."""
@@ -93,12 +94,16 @@ class PinholeCamera:
         return {
             "width": self.width,
             "height": self.height,
-            "distortion_model": "plumb_bob" if len(self.distortion) == 5 else "rational_polynomial",
+            "distortion_model": model_name(self.distortion),
             "d": [float(value) for value in self.distortion],
             "k": matrix.ravel().tolist(),
             "r": np.eye(3).ravel().tolist(),
             "p": np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist(),
         }
+
+    def undistorted(self) -> PinholeCamera:
+        """Return the camera of the same camera matrix without distortion, as ``cv2.undistort`` makes it."""
+        return replace(self, distortion=_NO_DISTORTION)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -130,71 +135,36 @@ class PinholeCamera:
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project ``(..., 3)`` points of the optical frame to ``(..., 2)`` pixels ``(x, y)``, float64.
 
-        NaN for points behind the camera, and for points so far off axis that the lens polynomial
+        NaN for points behind the camera, and for points so far off axis that the lens model
         folds back (they would seem to lie in the image). Points outside the image are kept.
         """
         points = np.asarray(points, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            x, y = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
-            seen = (points[..., 2] > 0) & (x * x + y * y < self._fold_radius**2)
-            x, y = np.where(seen, x, np.nan), np.where(seen, y, np.nan)
-        x, y = self._distort(x, y)
+            in_front = points[..., 2] > 0
+            x = np.where(in_front, points[..., 0] / points[..., 2], np.nan)
+            y = np.where(in_front, points[..., 1] / points[..., 2], np.nan)
+            x, y = self._lens.distort(x, y)
         return np.stack([x * self.fx + self.cx, y * self.fy + self.cy], axis=-1)
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Return the ray ``(x, y, 1)`` through each of ``(..., 2)`` pixels ``(x, y)``, ``(..., 3)`` float64.
 
-        The exact inverse of :meth:`project` (Newton's method, to rounding).
+        The exact inverse of :meth:`project` (Newton's method, to rounding); NaN for pixels that the lens
+        model gives no ray, far outside the part of the image where it was measured.
         """
         pixels = np.asarray(pixels, dtype=np.float64)
         x_seen, y_seen = (pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy
-        x, y = x_seen.copy(), y_seen.copy()
-        for _ in range(_NEWTON_STEPS if any(self.distortion) else 0):
-            x_now, y_now = self._distort(x, y)
-            (a, b), (c, d) = self._distortion_jacobian(x, y)
-            determinant = a * d - b * c
-            error_x, error_y = x_now - x_seen, y_now - y_seen
-            x -= (d * error_x - b * error_y) / determinant
-            y -= (a * error_y - c * error_x) / determinant
-        return np.stack([x, y, np.ones_like(x)], axis=-1)
+        x, y = self._lens.undistort(x_seen, y_seen)
+        return np.stack([x, y, np.where(np.isnan(x), np.nan, 1.0)], axis=-1)
 
     def pixel_grid(self) -> np.ndarray:
         """Return the centres ``(x, y)`` of all pixels, ``(height, width, 2)`` float64."""
         rows, columns = np.mgrid[: self.height, : self.width]
         return np.stack([columns, rows], axis=-1).astype(np.float64)
 
-    def _radial(self, r2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the radial factor and its derivative with respect to the squared radius."""
-        k1, k2, _, _, k3, k4, k5, k6 = (*self.distortion, 0.0, 0.0, 0.0)[:8]
-        top, top_slope = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), k1 + r2 * (2 * k2 + r2 * 3 * k3)
-        bottom, bottom_slope = 1 + r2 * (k4 + r2 * (k5 + r2 * k6)), k4 + r2 * (2 * k5 + r2 * 3 * k6)
-        return top / bottom, (top_slope * bottom - top * bottom_slope) / (bottom * bottom)
-
-    def _distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        p1, p2 = self.distortion[2:4]
-        r2 = x * x + y * y
-        factor, _ = self._radial(r2)
-        return (
-            x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * factor + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-        )
-
-    def _distortion_jacobian(self, x: np.ndarray, y: np.ndarray) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        p1, p2 = self.distortion[2:4]
-        factor, slope = self._radial(x * x + y * y)
-        mixed = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-        return (
-            (factor + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x, mixed),
-            (mixed, factor + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x),
-        )
-
     @cached_property
-    def _fold_radius(self) -> float:
-        """Smallest radius at which the distorted radius stops growing (infinite if it never does)."""
-        radius = np.linspace(0.0, 10.0, 10001)
-        factor, slope = self._radial(radius**2)
-        folded = np.flatnonzero(factor + 2 * radius**2 * slope <= 0)
-        return float(radius[folded[0]]) if folded.size else math.inf
+    def _lens(self) -> Lens:
+        return lens_of(self.distortion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,22 +183,12 @@ class Rig:
     rgb_from_thermal: np.ndarray
 
     def __post_init__(self) -> None:
-        pose = np.asarray(self.rgb_from_thermal, dtype=np.float64)
-        object.__setattr__(self, "rgb_from_thermal", pose)
-        if pose.shape != (4, 4) or not np.isfinite(pose).all():
-            raise CalibrationError(f"expected a finite 4 x 4 transform rgb_from_thermal, got {pose!r}")
-        rotation = pose[:3, :3]
-        rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-5) and np.linalg.det(rotation) > 0
-        if not rigid or not np.allclose(pose[3], (0, 0, 0, 1)):
-            raise CalibrationError(f"expected rgb_from_thermal to be a rotation and a translation, got {pose!r}")
+        object.__setattr__(self, "rgb_from_thermal", as_pose(self.rgb_from_thermal))
 
     @property
     def thermal_from_rgb(self) -> np.ndarray:
         """4 x 4 rigid transform: points of the RGB optical frame into the thermal optical frame."""
-        inverse = np.eye(4)
-        inverse[:3, :3] = self.rgb_from_thermal[:3, :3].T
-        inverse[:3, 3] = -inverse[:3, :3] @ self.rgb_from_thermal[:3, 3]
-        return inverse
+        return inverse_pose(self.rgb_from_thermal)
 
     def homography(self, distance_m: float) -> np.ndarray:
         """Return the 3 x 3 matrix that takes thermal pixels to RGB pixels, exact at one distance.
@@ -262,16 +222,37 @@ def _refuse_subwindow(info: Any) -> None:
         )
 
 
+def _read_matrix(info: Any, name: str, columns: int = 3) -> np.ndarray:
+    values = np.asarray(getattr(info, name) if hasattr(info, name) else getattr(info, name.upper()), np.float64)
+    if values.size != 3 * columns or not values.any():
+        raise CalibrationError(
+            f"expected a 3 x {columns} camera matrix {name.upper()}, got zeros or a wrong length; "
+            "is the camera calibrated?"
+        )
+    return values.reshape(3, columns)
+
+
+def _read_rectified_matrix(info: Any) -> np.ndarray:
+    rotation = np.asarray(info.r if hasattr(info, "r") else info.R, np.float64).reshape(-1)
+    if rotation.any() and not np.allclose(rotation, np.eye(3).ravel(), atol=1e-6):
+        raise CalibrationError(
+            "expected images that are rectified for their own lens, but R turns the camera, as for a stereo pair; "
+            "subscribe to the images that are not rectified"
+        )
+    return _read_matrix(info, "p", 4)
+
+
 def _read_distortion(info: Any) -> tuple[float, ...]:
     values = tuple(float(value) for value in (info.d if hasattr(info, "d") else info.D))
-    if not any(values):
-        return (0.0,) * 5
-    expected = _COEFFICIENTS.get(info.distortion_model)
+    model = getattr(info, "distortion_model", "")
+    if not any(values) and model != "equidistant":  # a fisheye bends light with zeros too
+        return _NO_DISTORTION
+    expected = COEFFICIENTS.get(model)
     if expected is None:
         raise CalibrationError(
-            f"expected the lens model {' or '.join(_COEFFICIENTS)}, got {info.distortion_model!r}; "
-            "rectify the images first"
+            f"expected the lens model {' or '.join(COEFFICIENTS)}, got {model!r}; rectify the images first"
         )
-    if len(values) > expected or len(values) < 4:
-        raise CalibrationError(f"expected {expected} {info.distortion_model} coefficients, got {len(values)}")
-    return values + (0.0,) * (expected - len(values))
+    # Some drivers fill up with the coefficients of OpenCV's larger models, which are zero.
+    if len(values) < 4 or any(values[expected:]):
+        raise CalibrationError(f"expected {expected} {model} coefficients, got {len(values)}")
+    return (values + (0.0,) * expected)[:expected]

@@ -42,9 +42,9 @@ class MatchingRegisterSettings(Settings):
     """How the register is built."""
 
     width: int = setting(32, "Channels of the first convolution.", bounds=(1, 512))
-    describe: int = setting(48, "Channels while describing.", bounds=(1, 512))
+    describing_width: int = setting(48, "Channels while describing.", bounds=(1, 512))
     descriptor: int = setting(32, "Channels of a descriptor.", bounds=(1, 512))
-    decide: int = setting(64, "Channels while deciding.", bounds=(1, 512))
+    deciding_width: int = setting(64, "Channels while deciding.", bounds=(1, 512))
     radius: int = setting(
         4, "Largest displacement that one pass finds along each axis, in steps of 4 px.", bounds=(1, 8)
     )
@@ -68,7 +68,7 @@ class Pass(NamedTuple):
 
 
 class MatchingRegister(FusionNetwork):
-    """Describe, compare, decide; 280,388 parameters. Moving and fixed image may be of either kind."""
+    """Describe, compare, decide; 280,387 parameters. Moving and fixed image may be of either kind."""
 
     spec = NetworkSpec(
         name="matching_register",
@@ -92,11 +92,11 @@ class MatchingRegister(FusionNetwork):
         self.describing = nn.Sequential(
             nn.Conv2d(_DIRECTIONS, chosen.width, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(chosen.width, chosen.describe, 3, stride=2, padding=1),
+            nn.Conv2d(chosen.width, chosen.describing_width, 3, stride=2, padding=1),
             nn.ReLU(),
-            _Residual(chosen.describe, 1),
-            _Residual(chosen.describe, 2),
-            nn.Conv2d(chosen.describe, chosen.descriptor, 1),
+            _Residual(chosen.describing_width, 1),
+            _Residual(chosen.describing_width, 2),
+            nn.Conv2d(chosen.describing_width, chosen.descriptor, 1),
         )
         # How much the learned and the fixed descriptors count, as logarithms.
         self.learned = nn.Parameter(torch.tensor(math.log(_FIRST_LEARNED)))
@@ -107,10 +107,10 @@ class MatchingRegister(FusionNetwork):
         self.register_buffer("displacements", displacements, persistent=False)
         count = displacements.shape[1]
         self.deciding = nn.Sequential(
-            nn.Conv2d(count, chosen.decide, 3, stride=2, padding=1),
+            nn.Conv2d(count, chosen.deciding_width, 3, stride=2, padding=1),
             nn.ReLU(),
-            *(_Residual(chosen.decide, dilation) for dilation in (1, 2, 4, 1)),
-            nn.Conv2d(chosen.decide, count, 1),
+            *(_Residual(chosen.deciding_width, dilation) for dilation in (1, 2, 4, 1)),
+            nn.Conv2d(chosen.deciding_width, count, 1),
         )
         with torch.no_grad():
             self.deciding[-1].weight *= 0.1
@@ -139,8 +139,9 @@ class MatchingRegister(FusionNetwork):
         moving, fixed = self.described(moving), self.described(fixed)
         passes: list[Pass] = []
         for _ in range(self.settings.passes):
-            # A pass is trained on what it adds; where it begins is the pass before's to learn.
-            before = passes[-1].flow.detach() if passes else None
+            before = passes[-1].flow if passes else None
+            if before is not None and self.training:
+                before = before.detach()  # a pass learns what it adds; where it begins is the last one's to learn
             passes.append(self._pass(moving, fixed, before))
         return passes
 

@@ -72,6 +72,8 @@ class FusionInputs:
         self._subscriptions = []
         self.topics: dict[Sensor, str] = {}
         """The image topic of each camera, as it was subscribed to."""
+        self.info_topics: dict[Sensor, str] = {}
+        """The topic of each camera's calibration, likewise."""
         for sensor in Sensor:
             self._subscribe_image(sensor, settings.is_compressed(sensor), on_image)
             self._subscribe_info(sensor)
@@ -100,6 +102,7 @@ class FusionInputs:
             self.camera_info[sensor] = message
 
         topic = camera_info_topic(self._node, f"{sensor.value}/image_raw", f"{sensor.value}/camera_info")
+        self.info_topics[sensor] = topic
         self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, store, self._quality()))
 
     def destroy(self) -> None:

@@ -20,10 +20,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
-from ..errors import CalibrationError, FusionError, SettingsError
+from ..errors import AlignmentError, CalibrationError, FusionError, SettingsError
 from ..frame import FramePair, Sensor
 from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
 from ..ros import parameters, qos
+from ..ros.alignment_watch import AlignmentWatch
+from ..ros.clock_watch import ClockSettings, ClockWatch
 from ..ros.diagnostics import Snapshot, diagnostic_array, fusion_statuses
 from ..ros.messages import check, decode, stamp_ns
 from ..ros.statistics import Statistics
@@ -31,6 +33,7 @@ from ..ros.synchroniser import ApproximatePairer, make_pairer
 from ..ros.worker import Worker
 from ..settings import setting
 from ..timing import OffsetStatistics, Pair, PairingCounts, PairingSettings, StampPairer
+from .fusion_cameras import FusionCameras
 from .fusion_inputs import FusionInputs, InputSettings
 from .fusion_outputs import FusionOutputs
 from .spinning import explained, run_lifecycle_node
@@ -45,6 +48,7 @@ class FusionNodeSettings(FusionSettings):
     """All parameters of fusion_node."""
 
     pairing: PairingSettings = setting(PairingSettings(), "How frames of the two cameras find each other.")
+    clock: ClockSettings = setting(ClockSettings(), "How the offset between the cameras' clocks is measured.")
     input: InputSettings = setting(InputSettings(), "How the camera topics are read.")
     qos: qos.QosSettings = setting(qos.QosSettings(), "Quality of service of the image topics.")
     autostart: bool = setting(
@@ -64,6 +68,7 @@ class FusionNode(LifecycleNode):
         self.settings = parameters.declare(self, FusionNodeSettings, changeable=True)
         self.statistics = Statistics()
         self.offsets = OffsetStatistics()
+        self._alignment_watch, self._clock_watch = AlignmentWatch(), ClockWatch(self.settings.clock)
         self._pairer: StampPairer[Any] | ApproximatePairer = StampPairer(self.settings.pairing)
         self._counts_before: PairingCounts | None = None
         self._pipeline: FusionPipeline | None = None
@@ -74,6 +79,7 @@ class FusionNode(LifecycleNode):
         self._active = False
         self._last_arrival: dict[Sensor, float] = {}
         self._inputs: FusionInputs | None = None
+        self._cameras: FusionCameras | None = None
         self._timers_while_active: list[Any] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Simulated time stops when a bag ends; what keeps the books must go on.
@@ -105,9 +111,11 @@ class FusionNode(LifecycleNode):
     @explained
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start the worker."""
-        self._worker = Worker(self._fuse, self._on_failure)
         self._inputs = FusionInputs(self, self.settings.input, self.settings.qos, self._on_image)
+        self._cameras = FusionCameras(self._inputs, self._report)
+        self._alignment_watch = AlignmentWatch()
         self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
+        self._worker = Worker(self._fuse, self._on_failure)
         self._pairer.reset()  # what it remembers of arrivals is from before the pause
         self._last_arrival = dict.fromkeys(Sensor, time.monotonic())
         self._active, self._mode = True, "waiting"
@@ -157,7 +165,7 @@ class FusionNode(LifecycleNode):
     def _free(self) -> None:
         if self._pipeline is None:
             return
-        self._pipeline.engine.close()
+        self._pipeline.close()
         self._pipeline = None
         self._outputs.destroy()
 
@@ -193,6 +201,7 @@ class FusionNode(LifecycleNode):
             reason = "time jumped back"
         self.get_logger().info(f"{reason}: starting over with pairing")
         self._pairer.reset()
+        self._clock_watch.reset()
         if self._pipeline is not None:
             self._pipeline.reset()
 
@@ -216,6 +225,8 @@ class FusionNode(LifecycleNode):
             return parameters.reject(SettingsError(str(error)))
         if pairer is not None:
             self._replace_pairer(pairer)
+        if changed.clock != self.settings.clock:
+            self._clock_watch = ClockWatch(changed.clock)
         self.settings, self._pipeline = changed, pipeline
         return SetParametersResult(successful=True)
 
@@ -236,21 +247,29 @@ class FusionNode(LifecycleNode):
             self._mode = "idle: no subscribers"
             return
         pipeline = self._pipeline
-        assert pipeline is not None  # the worker lives between activate and deactivate
+        # The worker lives between activate and deactivate.
+        assert pipeline is not None and self._cameras is not None
         start = time.perf_counter()
         frames = FramePair(decode(pair.rgb), decode(pair.thermal), pair.offset_ns)
         decoded = time.perf_counter()
+        self._clock_watch.observe(frames)
+        self._cameras.hand_in(pipeline, frames)
+        observed = time.perf_counter()
         result = pipeline(
             frames,
             with_image=wanted.image or self.settings.always_compute,
             with_aligned_thermal=wanted.aligned_thermal,
+            with_alignment=wanted.flow,
         )
         fused = time.perf_counter()
         self._outputs.publish_images(result, frames.thermal)
+        if wanted.flow:
+            self._outputs.publish_flow(result)
         end = time.perf_counter()
         if wanted.camera_info:
-            self._publish_camera_info(result, frames)
-        stages = {"decode": (decoded - start) * 1e3, **result.stage_ms, "publish": (end - fused) * 1e3}
+            self._publish_camera_info(pipeline, result, frames)
+        before = {"decode": (decoded - start) * 1e3, "observe": (observed - decoded) * 1e3}
+        stages = {**before, **result.stage_ms, "publish": (end - fused) * 1e3}
         self._account(result, stages, (end - start) * 1e3)
 
     def _account(self, result: FusionResult, stages: dict[str, float], total_ms: float) -> None:
@@ -259,19 +278,21 @@ class FusionNode(LifecycleNode):
         self.statistics.count(result.mode.value)
         self.statistics.tick("fused")
         self.statistics.time({**stages, "total": total_ms, "age at publish": age_ms})
-        self._outputs.publish_debug(
-            processing_time_ms=total_ms, pipeline_latency_ms=age_ms, pair_offset_ms=result.offset_ns / 1e6
-        )
+        self._alignment_watch.add(result.alignment)
+        if result.alignment is not None and result.alignment.is_new and result.alignment.has_failed:
+            self._report("fine alignment", AlignmentError(result.alignment.reason))
+        self._outputs.publish_debug(result, total_ms, age_ms)
 
-    def _publish_camera_info(self, result: FusionResult, frames: FramePair) -> None:
+    def _publish_camera_info(self, pipeline: FusionPipeline, result: FusionResult, frames: FramePair) -> None:
         is_rgb = self.settings.reference == Sensor.RGB.value
         inputs = self._inputs
         info = inputs.camera_info.get(Sensor.RGB if is_rgb else Sensor.THERMAL) if inputs else None
         # A thermal image shown alone is not the RGB camera's: no calibration is better than a wrong one.
-        if info is None or result.reference is not (frames.rgb if is_rgb else frames.thermal):
+        if result.reference is not (frames.rgb if is_rgb else frames.thermal):
             return
         try:
-            self._outputs.publish_camera_info(result, info)
+            camera = pipeline.aligner.output_camera(result.size, result.reference.size)
+            self._outputs.publish_camera_info(result, info, camera)
         except CalibrationError as error:
             self._report(f"{self.settings.reference} camera_info", error)
 
@@ -300,10 +321,13 @@ class FusionNode(LifecycleNode):
             statistics=self.statistics,
             pairing=self._pairing_counts(),
             offsets=self.offsets,
-            tolerance_ms=self.settings.pairing.tolerance_ms,
+            pairing_settings=self.settings.pairing,
             topics=self._topics(),
             mode=self._mode,
-            alignment=self.settings.alignment.mode,
+            alignment=self.settings.alignment,
+            fine=self._alignment_watch.summary(),
+            awaited=self._cameras.awaited(self._pipeline) if self._cameras else {},
+            clock=self._clock_watch.latest,
             active=self._active,
             silent_s={sensor: now - last for sensor, last in self._last_arrival.items()},
         )

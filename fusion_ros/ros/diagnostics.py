@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from ..alignment.aligner import AlignmentSettings
+from ..alignment.fine import FineSettings, State
 from ..frame import Sensor
-from ..timing import OffsetStatistics, PairingCounts
+from ..timing import ClockOffset, OffsetStatistics, PairingCounts, PairingSettings
+from .alignment_watch import AlignmentSummary
 from .messages import time_message
 from .statistics import Statistics
 
@@ -22,6 +25,9 @@ _RECENT_S = 10.0
 _MIN_FRAMES = 20
 _OVERWRITTEN_SHARE = 0.1
 _PAIRED_SHARE = 0.5
+_CONFIDENT = 0.5
+_DOUBTFUL_S = 10.0
+_FAR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ class Snapshot:
         topics: Input topic by sensor, as remapped.
         silent_s: Seconds since the last frame of each sensor (since activation if none came).
         alignment: How the moving image reaches the reference grid.
+        fine: What became of the fine alignment; None where there is none.
+        awaited: The cameras that the alignment waits for, and the topics of their calibration.
+        clock: The measured offset between the cameras' clocks, of the stamps as they come; None where unknown.
         mode: Mode of the latest result, or why there is none (``idle``, ``disabled``, ``inactive``).
     """
 
@@ -40,11 +49,14 @@ class Snapshot:
     statistics: Statistics
     pairing: PairingCounts
     offsets: OffsetStatistics
-    tolerance_ms: float
+    pairing_settings: PairingSettings
     topics: Mapping[Sensor, str]
     mode: str
-    alignment: str
+    alignment: AlignmentSettings
     active: bool
+    fine: AlignmentSummary | None = None
+    awaited: Mapping[Sensor, str] = field(default_factory=dict)
+    clock: ClockOffset | None = None
     silent_s: Mapping[Sensor, float] = field(default_factory=dict)
 
 
@@ -56,8 +68,8 @@ def diagnostic_array(stamp_ns: int, statuses: list[DiagnosticStatus]) -> Diagnos
 
 
 def fusion_statuses(snapshot: Snapshot) -> list[DiagnosticStatus]:
-    """Return one status per concern: inputs, pairing, fusion."""
-    return [_inputs(snapshot), _pairing(snapshot), _fusion(snapshot)]
+    """Return one status per concern: inputs, pairing, alignment, fusion."""
+    return [_inputs(snapshot), _pairing(snapshot), _alignment(snapshot), _fusion(snapshot)]
 
 
 def _status(snapshot: Snapshot, concern: str, problems: list[tuple[bytes, str]], values: dict) -> DiagnosticStatus:
@@ -108,16 +120,79 @@ def _pairing(snapshot: Snapshot) -> DiagnosticStatus:
     values["offset p95 [ms]"] = f"{offsets.p95_ms:.2f}"
     problems = []
     slower = min(counts.received.values())
+    tolerance_ms = snapshot.pairing_settings.tolerance_ms
     if slower >= _MIN_FRAMES and counts.paired < _PAIRED_SHARE * slower:
         problems.append(
             (
                 WARN,
                 f"only {counts.paired} of the slower camera's {slower} frames found a partner within "
-                f"pairing.tolerance_ms = {snapshot.tolerance_ms:g}; compare the stamps of the two topics and set "
+                f"pairing.tolerance_ms = {tolerance_ms:g}; compare the stamps of the two topics and set "
                 "pairing.thermal_offset_ms, or raise the tolerance",
             )
         )
+    if snapshot.clock is not None:
+        values["clock offset [ms]"] = (
+            f"{snapshot.clock.offset_ms:.1f} (confidence {snapshot.clock.confidence:.2f})"
+        )
+        problems += _clock_problems(snapshot.clock, snapshot.pairing_settings)
     return _status(snapshot, "pairing", problems, values)
+
+
+def _clock_problems(clock: ClockOffset, pairing: PairingSettings) -> Iterator[tuple[bytes, str]]:
+    """Yield a warning where the stamps, corrected as they are now, are off by what matters."""
+    rest_ms = clock.offset_ms + pairing.thermal_offset_ms - pairing.rgb_offset_ms
+    if clock.confidence >= _CONFIDENT and abs(rest_ms) > pairing.tolerance_ms / 2:
+        wanted_ms = pairing.rgb_offset_ms - clock.offset_ms
+        side = "ahead of" if rest_ms > 0 else "behind"
+        yield (
+            WARN,
+            f"by what the cameras see, thermal stamps are {abs(rest_ms):.0f} ms {side} those of RGB (confidence "
+            f"{clock.confidence:.2f}), more than half of pairing.tolerance_ms = {pairing.tolerance_ms:g}; set "
+            f"pairing.thermal_offset_ms to {wanted_ms:.1f}",
+        )
+
+
+def _alignment(snapshot: Snapshot) -> DiagnosticStatus:
+    settings, fine = snapshot.alignment, snapshot.fine
+    values: dict[str, object] = {"mode": settings.mode, "method": settings.fine.method}
+    problems = []
+    for sensor, topic in snapshot.awaited.items():
+        values[f"awaited: {sensor.value} camera_info"] = topic
+        problems.append(
+            (
+                WARN,
+                f"the calibration of the {sensor.value} camera is awaited on {topic}, until then the reference "
+                "image goes out alone; publish it, or put the camera into alignment.calibration_file",
+            )
+        )
+    if fine is not None:
+        values["state"] = fine.state.value
+        values["confidence"] = f"{fine.confidence:.2f}"
+        values["mean misalignment [px]"] = f"{fine.mean_px:.2f}"
+        values["not believed"] = f"{fine.held_share:.0%} of the latest {fine.estimates} estimates"
+        values["reason"] = fine.reason
+        problems += _fine_problems(fine, settings.fine)
+    status = _status(snapshot, "alignment", problems, values)
+    if not problems and fine is not None:
+        status.message = f"{fine.state.value}, {fine.mean_px:.1f} px"
+    return status
+
+
+def _fine_problems(fine: AlignmentSummary, settings: FineSettings) -> Iterator[tuple[bytes, str]]:
+    if fine.doubtful_s > _DOUBTFUL_S:
+        stands = "the last good field is held" if fine.state is State.HELD else "the coarse alignment stands"
+        yield (
+            WARN,
+            f"no estimate of the misalignment has been believed for {fine.doubtful_s:.0f} s, {stands}; latest: "
+            f"{fine.reason}. If the scene shows enough, lower alignment.fine.gate = {settings.gate:g} or raise "
+            f"alignment.fine.search_px = {settings.search_px:g}",
+        )
+    if fine.mean_px > _FAR_SHARE * settings.search_px:
+        yield (
+            WARN,
+            f"the coarse alignment is off by {fine.mean_px:.1f} px, more than half of alignment.fine.search_px = "
+            f"{settings.search_px:g}; calibrate the rig ('fusion-ros calibrate') or raise it",
+        )
 
 
 def _fusion(snapshot: Snapshot) -> DiagnosticStatus:
@@ -125,10 +200,10 @@ def _fusion(snapshot: Snapshot) -> DiagnosticStatus:
     counts = statistics.counts()
     values: dict[str, object] = {
         "mode": snapshot.mode,
-        "alignment": snapshot.alignment,
+        "alignment": snapshot.alignment.mode,
         "fused rate [Hz]": f"{statistics.rate('fused'):.2f}",
     }
-    for name in ("fused", "rgb_only", "thermal_only", "overwritten", "idle", "failed", "abandoned"):
+    for name in ("fused", "rgb_only", "thermal_only", "unaligned", "overwritten", "idle", "failed", "abandoned"):
         values[f"pairs {name}"] = counts.get(name, 0)
     for stage, (p50, p95) in statistics.percentiles().items():
         values[f"{stage} p50/p95 [ms]"] = f"{p50:.2f} / {p95:.2f}"

@@ -20,6 +20,7 @@ from .bridge import bridged_array, is_foreign
 __all__ = [
     "begins_with_header",
     "camera_info_message",
+    "camera_message",
     "check",
     "decode",
     "header",
@@ -88,6 +89,11 @@ def camera_info_message(source: CameraInfo, size: tuple[int, int], head: Header)
         projection[:, :3] = camera.matrix
     message.p = projection.ravel()
     return message
+
+
+def camera_message(camera: PinholeCamera, head: Header) -> CameraInfo:
+    """Return the message that describes a camera, whose image is not rectified."""
+    return CameraInfo(header=head, **camera.camera_info_fields())
 
 
 def decode(message: Image | CompressedImage | None) -> Frame | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from .clock_offset import ClockOffset, ClockOffsetEstimator, ClockOffsetSettings
 from .offsets import OffsetStatistics, OffsetSummary
 from .outcome import DropReason, Pair, PairingCounts
 from .pairing import PairingSettings, StampPairer
 
 __all__ = [
+    "ClockOffset",
+    "ClockOffsetEstimator",
+    "ClockOffsetSettings",
     "DropReason",
     "OffsetStatistics",
     "OffsetSummary",

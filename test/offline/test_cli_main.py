@@ -11,7 +11,8 @@ from fusion_ros import __version__
 from fusion_ros.cli.main import VERBS, main, verb_parser
 
 OUR_VERBS = (
-    *("bag", "bench", "compare", "evaluate", "export", "fuse", "import-weights", "metrics", "models", "synth"),
+    *("bag", "bench", "calibrate", "compare", "evaluate", "export", "fuse", "import-weights", "metrics", "models"),
+    "synth",
 )
 
 

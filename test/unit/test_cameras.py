@@ -16,6 +16,7 @@ LENSES = {
     "plumb_bob": (-0.28, 0.09, 0.001, -0.0008, -0.012),
     "rational": (-0.3, 0.1, 0.0005, 0.0007, 0.01, 0.05, -0.02, 0.004),
 }
+FISHEYE = (-0.02, 0.01, -0.004, 0.0007)
 
 
 def camera(lens: str = "plumb_bob") -> PinholeCamera:
@@ -40,6 +41,31 @@ def test_projection_agrees_with_opencv(lens: str) -> None:
 def test_rays_undo_the_projection_in_the_whole_image(lens: str) -> None:
     pixels = camera(lens).pixel_grid()[::16, ::16]
     np.testing.assert_allclose(camera(lens).project(camera(lens).rays(pixels) * 7.0), pixels, atol=1e-6)
+
+
+def test_a_fisheye_projects_as_opencv_s_does_to_the_edge_of_what_is_in_front() -> None:
+    lens = PinholeCamera(640, 480, 210.0, 212.0, 322.3, 238.8, FISHEYE)
+    off_axis, around = np.random.default_rng(1).uniform((0.0, 0.0), (1.55, 2 * np.pi), (200, 2)).T
+    directions = np.stack([np.cos(around) * np.sin(off_axis), np.sin(around) * np.sin(off_axis), np.cos(off_axis)])
+    points = 4.0 * directions.T
+    expected, _ = cv2.fisheye.projectPoints(
+        points[:, None], np.zeros(3), np.zeros(3), lens.matrix, np.array(FISHEYE)
+    )
+    np.testing.assert_allclose(lens.project(points), expected[:, 0], atol=1e-6)
+    np.testing.assert_allclose(lens.project(lens.rays(expected[:, 0])), expected[:, 0], atol=1e-6)
+    np.testing.assert_allclose(lens.project(np.array([0.0, 0.0, 2.0])), (322.3, 238.8))
+
+
+def test_pixels_beyond_what_the_lens_shows_have_no_ray() -> None:
+    fisheye = PinholeCamera(640, 480, 150.0, 150.0, 320.0, 240.0, (0.0, 0.0, 0.0, 0.0))
+    edge = 150.0 * np.pi / 2  # pixels from the centre at 90 degrees
+    rays = fisheye.rays(np.array([[320 + edge - 1, 240.0], [320 + edge + 1, 240.0]]))
+    np.testing.assert_allclose(rays[0], (np.tan(np.pi / 2 - 1 / 150), 0.0, 1.0))
+    assert np.isnan(rays[1]).all()
+    barrel = PinholeCamera(640, 480, 300.0, 300.0, 320.0, 240.0, (-0.3, 0.0, 0.0, 0.0, 0.0))
+    furthest = 2 / 3 / np.sqrt(0.9)  # r (1 - 0.3 r^2) at its maximum
+    rays = barrel.rays(np.array([[320 + 300 * furthest - 1, 240.0], [320 + 300 * furthest + 1, 240.0]]))
+    assert np.isfinite(rays[0]).all() and np.isnan(rays[1]).all()
 
 
 def test_points_behind_the_camera_have_no_pixel() -> None:
@@ -69,6 +95,32 @@ def test_camera_info_round_trip_keeps_the_camera(lens: str) -> None:
     assert PinholeCamera.from_camera_info(fields, size=(480, 640)) == camera(lens)
 
 
+def test_a_fisheye_s_camera_info_is_read_also_where_its_coefficients_are_zero() -> None:
+    for distortion in (FISHEYE, (0.0,) * 4):
+        lens = PinholeCamera(640, 480, 210.0, 212.0, 322.3, 238.8, distortion)
+        assert PinholeCamera.from_camera_info(SimpleNamespace(**lens.camera_info_fields())) == lens
+
+
+def test_coefficients_of_a_larger_model_are_read_where_they_are_zero() -> None:
+    filled = info(distortion_model="rational_polynomial", d=[*LENSES["rational"], *[0.0] * 6])
+    assert PinholeCamera.from_camera_info(filled) == camera("rational")
+    with pytest.raises(CalibrationError, match="8 rational_polynomial coefficients, got 14"):
+        PinholeCamera.from_camera_info(
+            info(distortion_model="rational_polynomial", d=[*LENSES["rational"], *[0.01] * 6])
+        )
+
+
+def test_for_rectified_images_p_holds_and_no_lens() -> None:
+    projection = [400.0, 0.0, 310.0, 0.0, 0.0, 410.0, 250.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    read = PinholeCamera.from_camera_info(info(p=projection), rectified=True)
+    assert read == PinholeCamera(640, 480, 400.0, 410.0, 310.0, 250.0)
+    turned = cv2.Rodrigues(np.array([0.0, 0.01, 0.0]))[0].ravel().tolist()
+    with pytest.raises(CalibrationError, match="stereo"):
+        PinholeCamera.from_camera_info(info(p=projection, r=turned), rectified=True)
+    with pytest.raises(CalibrationError, match="matrix P"):
+        PinholeCamera.from_camera_info(info(p=[0.0] * 12), rectified=True)
+
+
 def test_ros_1_spelling_is_read() -> None:
     fields = camera().camera_info_fields()
     message = SimpleNamespace(
@@ -84,7 +136,8 @@ def test_ros_1_spelling_is_read() -> None:
         ({"k": [float("nan"), 0, 1, 0, 500.0, 1, 0, 0, 1]}, "finite"),
         ({"k": [-500.0, 0, 1, 0, 500.0, 1, 0, 0, 1]}, "positive focal"),
         ({"width": 320}, "scaled"),
-        ({"distortion_model": "equidistant"}, "lens model"),
+        ({"distortion_model": "omnidirectional"}, "lens model"),
+        ({"distortion_model": "equidistant"}, "4 equidistant coefficients"),
         ({"d": [0.1, 0.2]}, "coefficients"),
         ({"binning_x": 2}, "binning"),
         ({"roi": SimpleNamespace(x_offset=8, y_offset=0)}, "region of interest"),

@@ -26,6 +26,7 @@ TOLERANCE = 1e-4
 SIZES = [(48, 64), (37, 53), (64, 32)]
 SMALL = {
     "lrrnet": {"blocks": 1},
+    "matching_register": {"radius": 1, "passes": 2, "describing_width": 8, "deciding_width": 8},
     "reconet": {"width": 4, "recurrences": 1, "squarings": 2},
     "reconet_fuser": {"width": 4},
     "reconet_fuser_v1": {"width": 4},

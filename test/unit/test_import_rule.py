@@ -15,7 +15,6 @@ CORE_0 = {"arrays", "errors", "files", "frame", "provenance", "settings", "spec"
 LAYER_1 = {
     "chart_style",
     "media",
-    "fusion_result",
     "imaging",
     "geometry",
     "timing",
@@ -27,7 +26,7 @@ LAYER_1 = {
     "cards",
 }
 LAYER_2 = {"weights", "checkpoints", "checkpoint_files", "engines", "alignment", "features", "tracking"}
-LAYER_3 = {"pipeline", "evaluation"}
+LAYER_3 = {"fusion_result", "pipeline", "evaluation"}
 ALLOWED = {
     **dict.fromkeys(CORE_0, CORE_0),
     **dict.fromkeys(LAYER_1, CORE_0),

@@ -8,6 +8,7 @@ import pytest
 
 from fusion_ros.errors import CalibrationError, SettingsError
 from fusion_ros.frame import Frame, FramePair, Unit
+from fusion_ros.geometry.cameras import PinholeCamera
 from fusion_ros.pipeline import FusionPipeline, FusionSettings, Mode, open_pipeline
 from fusion_ros.spec import InputRange, NetworkSpec, OutputRange
 
@@ -262,3 +263,70 @@ def test_a_method_without_weights_is_chosen_like_a_model():
     assert "average" in pipeline.description
     with pytest.raises(SettingsError, match="average has no settings, got 'levels=3'"):
         open_pipeline(FusionSettings(model="average", network="levels=3"))
+
+
+def _camera(width: int, height: int, focal: float, k1: float = 0.0) -> PinholeCamera:
+    return PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, (k1, 0.0, 0.0, 0.0, 0.0))
+
+
+ONE_PLACE = {
+    "alignment__mode": "calibration",
+    "alignment__translation": (0.0, 0.0, 0.0),
+    "alignment__rotation": (0.0, 0.0, 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize(("reference", "shown"), [("rgb", RGB), ("thermal", THERMAL)])
+def test_until_the_cameras_are_known_the_reference_image_goes_out_alone(reference, shown):
+    pipeline = _pipeline(reference=reference, **ONE_PLACE)
+    assert {sensor.value for sensor in pipeline.aligner.awaited} == {"rgb", "thermal"}
+    result = pipeline(FramePair(RGB, THERMAL), with_sources=True, with_aligned_thermal=True)
+    assert result.mode is Mode.UNALIGNED
+    assert result.reference is shown and result.size == shown.size
+    np.testing.assert_array_equal(result.image, shown.pixels)
+    assert result.sources is None
+    assert (result.aligned_thermal is None) == (
+        reference == "rgb"
+    )  # where thermal is the reference it is in place
+    alone = pipeline(FramePair(None, THERMAL), with_aligned_thermal=True)
+    assert alone.mode is Mode.THERMAL_ONLY
+    np.testing.assert_array_equal(alone.image, THERMAL.pixels)
+    assert not pipeline.engine.calls
+    pipeline.aligner.set_cameras(_camera(64, 48, 60.0), _camera(32, 24, 30.0))
+    assert pipeline(FramePair(RGB, THERMAL)).mode is Mode.FUSED
+
+
+def test_known_cameras_place_the_thermal_image_and_stay_known_when_settings_change():
+    pipeline = _pipeline("infrared", output__color=False, **ONE_PLACE)
+    pipeline.aligner.set_cameras(thermal=_camera(32, 24, 30.0))
+    assert [sensor.value for sensor in pipeline.aligner.awaited] == ["rgb"]
+    pipeline.aligner.set_cameras(rgb=_camera(64, 48, 120.0))  # sees half as wide: the middle of the thermal image
+    middle = cv2.resize(THERMAL.pixels[6:18, 8:24], (64, 48), interpolation=cv2.INTER_LINEAR)
+    changed = pipeline.settings.updated({"alignment.distance_m": 5.0, "alignment.fine.every": 3})
+    for one in (pipeline, pipeline.reconfigured(changed)):
+        image = one(FramePair(RGB, THERMAL)).image
+        assert np.abs(image[4:-4, 4:-4].astype(int) - middle[4:-4, 4:-4]).max() <= 1
+
+
+def test_cameras_that_do_not_fit_the_images_are_refused_and_nothing_changes():
+    pipeline = _pipeline(**ONE_PLACE)
+    sizes = {"rgb": RGB.size, "thermal": THERMAL.size}
+    with pytest.raises(CalibrationError, match="640 x 512"):
+        pipeline.aligner.set_cameras(_camera(64, 48, 60.0), _camera(640, 512, 300.0), image_sizes=sizes)
+    assert len(pipeline.aligner.awaited) == 2
+    pipeline.aligner.set_cameras(_camera(64, 48, 60.0), _camera(32, 24, 30.0), image_sizes=sizes)
+    assert not pipeline.aligner.awaited
+
+
+def test_an_undistorted_output_shows_both_images_without_the_lens():
+    pipeline = _pipeline("visible", alignment__undistort=True, **ONE_PLACE)
+    bent = _camera(64, 48, 60.0, k1=0.3)
+    pipeline.aligner.set_cameras(bent, _camera(32, 24, 30.0))
+    result = pipeline(FramePair(RGB, THERMAL), with_sources=True)
+    expected = cv2.undistort(RGB.pixels, bent.matrix, np.array(bent.distortion))
+    inner = (slice(6, -6), slice(6, -6))
+    assert np.abs(result.sources.rgb[inner].astype(int) - expected[inner]).max() <= 3
+    assert np.abs(result.image[inner].astype(int) - expected[inner]).max() <= 4
+    assert pipeline.aligner.output_camera(result.size, RGB.size) == bent.undistorted()
+    alone = pipeline(FramePair(RGB, None)).image
+    np.testing.assert_array_equal(alone, result.sources.rgb)

@@ -1,0 +1,227 @@
+"""``fusion-ros evaluate --align``: aligners on recordings, against deformations that are known."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..engines.base import available_cores
+from ..errors import FusionError, shortened
+from ..evaluation.conditions import Condition
+from ..evaluation.registration import AlignerFacts, AlignmentEvaluation, PairImages
+from ..evaluation.registration.aligners import Aligner
+from ..evaluation.registration.measure import deformed, recorded
+from ..evaluation.registration.page import Sheet, page
+from ..evaluation.registration.pictures import flow_scale, pictures_of
+from ..evaluation.registration.plots import error_chart
+from ..evaluation.registration.run import AlignmentPlan, opened, pairs_of, run
+from ..evaluation.registration.tables import markdown
+from ..evaluation.results import AS_RECORDED
+from ..frame import Sensor
+from ..imaging import compressed_data
+from ..pipeline import FusionSettings
+from ..synthetic.misalign import parse_misalignments
+from .evaluation_inputs import chosen_recordings
+from .options import settings_from
+from .pictures import contact_sheet
+from .sinks import refuse_existing
+
+__all__ = ["evaluate_aligners"]
+
+_MISALIGNMENTS = "shift:3,shift:8,affine:8,elastic:4,perspective:8,mixed:4"
+_REPORTS = ("alignment.csv", "alignment.json", "times.json", "alignment.md", "alignment.png", "alignment.html")
+_PICTURES = "alignment_pictures"
+_WORK = ".unfinished_alignment"
+_FORBIDDEN = ("method", "fused_topic", "degrade", "cluster")
+_PAIRS_SHOWN = 3
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+
+
+def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progress: Progress) -> int:
+    """Measure, report, and say by the exit status whether everything could be read.
+
+    Args:
+        args: The verb's, with ``align``; ``out`` is a path.
+        facts: For people: command line, versions, ...
+        progress: Shows how far it is, given the number of pairs.
+
+    Raises:
+        FusionError: The options do not go together, or not one pair could be measured.
+    """
+    _check_options(args)
+    is_finished = any((args.out / name).exists() for name in _REPORTS) and not (args.out / _WORK).exists()
+    refuse_existing(args.out, is_finished, args.overwrite)
+    plan = _plan(args)
+    with progress(plan.count) as on_pairs:
+        evaluation = run(
+            plan,
+            args.out / _WORK,
+            facts=facts,
+            origin=f"{facts['fusion_ros']} {facts['packages']}",
+            workers=args.workers,
+            on_pairs=on_pairs,
+        )
+    for problem in evaluation.problems:
+        print(f"fusion-ros: {problem}", file=sys.stderr)
+    if not evaluation.records:
+        shutil.rmtree(args.out / _WORK, ignore_errors=True)
+        raise FusionError(f"not one pair could be measured: {shortened(evaluation.problems, 1)}")
+    _write(evaluation, _sheets(plan, evaluation, args.thumbnail) if args.thumbnail else [], args.out)
+    shutil.rmtree(args.out / _WORK, ignore_errors=True)
+    pairs = len({(record.source, record.frame) for record in evaluation.records})
+    print(f"wrote {args.out / 'alignment.html'}, alignment.md, alignment.csv and alignment.json: {pairs} pairs")
+    return 1 if evaluation.problems else 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    given = [name for name in _FORBIDDEN if getattr(args, name) is not None]
+    given += ["fused"] if args.fused else []
+    given += ["metrics"] if args.metrics != "default" else []
+    given += ["model"] if "model" in vars(args) else []
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise FusionError(f"--align measures aligners, which have no use for {options}: leave that out")
+
+
+def _plan(args: argparse.Namespace) -> AlignmentPlan:
+    settings = settings_from(args, FusionSettings)
+    if settings.reference != "rgb":
+        raise FusionError(
+            "--align: expected --reference rgb, for it is the thermal image that is deformed and moved"
+        )
+    threads = settings.engine.threads or (max(1, available_cores() // args.workers) if args.workers > 1 else 0)
+    settings = replace(settings, engine=replace(settings.engine, threads=threads))
+    recordings, _ = chosen_recordings(args, Sensor.RGB)
+    names = [name for name in map(str.strip, args.align.split(",")) if name]
+    if not names:
+        raise FusionError(f"--align: expected names separated by commas, got {args.align!r}")
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise FusionError(f"--align: {name!r} is named twice")
+    misalignments = parse_misalignments(_MISALIGNMENTS if args.misalign is None else args.misalign)
+    # Each is opened now, so that what is wrong with one is said before hours of work.
+    aligners = [opened(name, settings.engine) for name in names]
+    return AlignmentPlan(
+        recordings=tuple(recordings),
+        aligners=tuple(AlignerFacts(a.name, a.description, a.weights_sha256) for a in aligners),
+        conditions=tuple(map(Condition, misalignments)),
+        settings=settings,
+        seed=args.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A pair that is shown, and why."""
+
+    source: str
+    frame: str
+    why: str
+
+
+def _sheets(plan: AlignmentPlan, evaluation: AlignmentEvaluation, width: int) -> list[Sheet]:
+    """Return the pictures of a few pairs, each as recorded and under one of the conditions."""
+    aligners = [opened(aligner.name, plan.settings.engine) for aligner in plan.aligners]
+    found = []
+    for number, (shown, images) in enumerate(_found(plan, _chosen(evaluation))):
+        title = f"{shown.source} / {shown.frame}, {shown.why}"
+        case = recorded(images)
+        undeformed = [aligner(case.moving, case.fixed, case.valid).flow for aligner in aligners]
+        largest = [float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 90)) for flow in undeformed]
+        scale = max(flow_scale(case.wanted), float(np.median(largest)))
+        rows, labels = pictures_of(case, images.rgb, aligners, undeformed, scale)
+        found.append(_sheet(f"{title}: {AS_RECORDED}", rows, labels, width))
+        if plan.conditions:
+            found.append(_deformed_sheet(plan, number, title, images, aligners, undeformed, width))
+    return found
+
+
+def _deformed_sheet(
+    plan: AlignmentPlan,
+    number: int,
+    title: str,
+    images: PairImages,
+    aligners: Sequence[Aligner],
+    undeformed: Sequence[np.ndarray],
+    width: int,
+) -> Sheet:
+    condition = plan.conditions[-1 - number % len(plan.conditions)]
+    case = deformed(images, condition, plan.seed)
+    rows, labels = pictures_of(case, images.rgb, aligners, undeformed, flow_scale(case.wanted))
+    return _sheet(f"{title}: {condition.name}", rows, labels, width)
+
+
+def _sheet(title: str, rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], width: int) -> Sheet:
+    height, full_width = rows[0][0].shape[:2]
+    tile = round(height * min(1.0, width / full_width)), min(width, full_width)
+    captions = ("thermal in RGB", "edges: thermal red, RGB cyan", "flow: wanted, then found")
+    return Sheet(title, contact_sheet(rows, captions=captions, labels=labels, tile=tile))
+
+
+def _chosen(evaluation: AlignmentEvaluation) -> list[_Shown]:
+    """Return the pairs that were the easiest, typical and the hardest over all aligners and deformations."""
+    has_stress = len(evaluation.conditions) > 1
+    errors: dict[tuple[str, str], list[float]] = {}
+    for record in evaluation.records:
+        if (record.condition != AS_RECORDED) == has_stress and np.isfinite(record.known_px):
+            errors.setdefault((record.source, record.frame), []).append(record.known_px)
+    order = sorted(errors, key=lambda pair: (float(np.mean(errors[pair])), pair))
+    if len(order) < _PAIRS_SHOWN:
+        return [_Shown(*pair, "one of few") for pair in order]
+    places = {"the easiest": 0, "a typical one": len(order) // 2, "the hardest": len(order) - 1}
+    return [_Shown(*order[place], why) for why, place in places.items()]
+
+
+def _found(plan: AlignmentPlan, wanted: Sequence[_Shown]) -> list[tuple[_Shown, PairImages]]:
+    """Read the chosen pairs again, and return them in the order in which they were chosen."""
+    found: dict[tuple[str, str], PairImages] = {}
+    names = {(shown.source, shown.frame) for shown in wanted}
+    for recording in plan.recordings:
+        for images in pairs_of(recording, plan.settings):
+            if not isinstance(images, str) and (images.source, images.frame) in names:
+                found[images.source, images.frame] = images
+            if len(found) == len(names):
+                break
+    return [(s, found[s.source, s.frame]) for s in wanted if (s.source, s.frame) in found]
+
+
+def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Path) -> None:
+    """Write everything beside what is there, then put it in place: an interruption leaves no half report."""
+    chart = error_chart(evaluation)
+    contents = {
+        "alignment.csv": evaluation.to_csv(),
+        "alignment.json": evaluation.to_json(),
+        "times.json": evaluation.times_json(),
+        "alignment.md": markdown(evaluation),
+        "alignment.png": chart,
+        "alignment.html": page(evaluation, chart, sheets),
+    }
+    for number, sheet in enumerate(sheets):
+        contents[f"{_PICTURES}/{number:02d}_{_file_name(sheet.title)}.png"] = compressed_data(sheet.image, "png")
+    drafts = folder / _WORK / "report"
+    try:
+        (drafts / _PICTURES).mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            # A file name of the user's may hold bytes that are no text.
+            data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+            (drafts / name).write_bytes(data)
+        shutil.rmtree(folder / _PICTURES, ignore_errors=True)
+        (drafts / _PICTURES).replace(folder / _PICTURES)
+        for name in _REPORTS:
+            (drafts / name).replace(folder / name)
+    except OSError as error:
+        raise FusionError(f"{folder}: the report cannot be written: {error.strerror}") from error
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", title).strip("_.")[:120]

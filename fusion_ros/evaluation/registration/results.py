@@ -1,0 +1,212 @@
+"""What was found about aligners: one record a pair, aligner and condition, and what to say of them together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+
+import numpy as np
+
+from ..bootstrap import Stratum, mean_interval
+from ..results import AS_RECORDED
+
+__all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "Summary"]
+
+FORMAT = "fusion_ros alignment 1"
+FAR_PX = 2.0
+"""An image that is off by more than this on average counts as misaligned."""
+
+
+@dataclass(frozen=True)
+class AlignmentRecord:
+    """One aligner on one pair under one condition.
+
+    Attributes:
+        known_px: Known part error (:mod:`.measure`), mean over pixels; as recorded, what the aligner adds when it
+            is run on its own result.
+        label_px: Distance from the pair's own label, mean over pixels.
+        nothing_px: Mean length of the deformation: the label error of doing nothing.
+        compared: Share of the pixels that errors were taken over.
+        confidence: The aligner's own, 0 to 1.
+        has_failed: It found nothing; its flow, zero as a rule, is measured all the same.
+        ms: Of the call. Differs from run to run, so it is no part of the CSV.
+    """
+
+    source: str
+    frame: str
+    aligner: str
+    condition: str
+    known_px: float
+    label_px: float
+    nothing_px: float
+    compared: float
+    confidence: float
+    has_failed: bool
+    ms: float = math.nan
+
+
+@dataclass(frozen=True)
+class AlignerFacts:
+    """An aligner that was measured.
+
+    Attributes:
+        description: What it is, and what runs it.
+        weights_sha256: Hash of its weights; empty without weights.
+    """
+
+    name: str
+    description: str = ""
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An aligner under one condition, over all images; NaN where there are none.
+
+    Attributes:
+        images: How many.
+        known_mean: Of the images' known part errors, px.
+        known_low: Lower end of its 95 % interval.
+        known_high: Upper end.
+        known_median: px.
+        far: Share of the images that are off by more than :data:`FAR_PX`.
+        label_mean: Of the images' label errors, px.
+        label_median: px.
+        nothing_mean: Of the images' deformations, px.
+        failures: Number of images on which nothing was found.
+    """
+
+    images: int
+    known_mean: float
+    known_low: float
+    known_high: float
+    known_median: float
+    far: float
+    label_mean: float
+    label_median: float
+    nothing_mean: float
+    failures: int
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentEvaluation:
+    """Everything that was found.
+
+    Attributes:
+        facts: For people: command line, versions, ...
+        aligners: In the order asked for.
+        conditions: Names, :data:`~fusion_ros.evaluation.results.AS_RECORDED` first.
+        sequences: Names of the recordings whose pairs follow one another in time.
+        records: Sorted by recording, pair, aligner and condition.
+        problems: What could not be read or run, one sentence each.
+    """
+
+    facts: Mapping[str, str]
+    aligners: Sequence[AlignerFacts]
+    conditions: Sequence[str]
+    sequences: Sequence[str]
+    records: Sequence[AlignmentRecord]
+    problems: Sequence[str] = field(default=())
+
+    def select(self, aligner: str, condition: str) -> Iterator[AlignmentRecord]:
+        """Yield the records of one aligner under one condition."""
+        return (r for r in self.records if r.aligner == aligner and r.condition == condition)
+
+    def summary(self, aligner: str, condition: str) -> Summary:
+        """Return what the records of one aligner under one condition say together."""
+        return self._summaries[aligner, condition]
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[str, str], Summary]:
+        names = [(aligner.name, condition) for aligner in self.aligners for condition in self.conditions]
+        return {name: self._summarised(*name) for name in names}
+
+    def _summarised(self, aligner: str, condition: str) -> Summary:
+        records = [record for record in self.select(aligner, condition) if math.isfinite(record.known_px)]
+        if not records:
+            return Summary(0, *[math.nan] * 8, failures=0)
+        known = np.array([record.known_px for record in records])
+        label = np.array([record.label_px for record in records])
+        interval = mean_interval(self._strata(records))
+        return Summary(
+            images=len(records),
+            known_mean=float(known.mean()),
+            known_low=interval.low,
+            known_high=interval.high,
+            known_median=float(np.median(known)),
+            far=float((known > FAR_PX).mean()),
+            label_mean=float(label.mean()),
+            label_median=float(np.median(label)),
+            nothing_mean=float(np.mean([record.nothing_px for record in records])),
+            failures=sum(record.has_failed for record in records),
+        )
+
+    def overall(self, aligner: str) -> float:
+        """Return the mean known part error over all deformations, each counting alike; NaN where there is none."""
+        means = [self.summary(aligner, name).known_mean for name in self.conditions if name != AS_RECORDED]
+        return float(np.mean(means)) if means else math.nan
+
+    def times_ms(self, aligner: str) -> dict[str, float]:
+        """Return mean, ``p50`` and ``p95`` of the milliseconds of a call; empty where there are none."""
+        found = [r.ms for r in self.records if r.aligner == aligner and math.isfinite(r.ms)]
+        if not found:
+            return {}
+        p50, p95 = np.percentile(found, (50, 95))
+        return {"mean": float(np.mean(found)), "p50": float(p50), "p95": float(p95)}
+
+    def _strata(self, records: Sequence[AlignmentRecord]) -> list[Stratum]:
+        by_source: dict[str, list[float]] = {}
+        for record in records:
+            by_source.setdefault(record.source, []).append(record.known_px)
+        return [Stratum(np.array(values), name in self.sequences) for name, values in by_source.items()]
+
+    def to_csv(self) -> str:
+        """Return one line a pair, aligner and condition; equal evaluations give equal bytes."""
+        names = [each.name for each in fields(AlignmentRecord) if each.name != "ms"]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        for record in self.records:
+            writer.writerow([_cell(getattr(record, name)) for name in names])
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return everything but the single records and the times; equal evaluations give equal bytes."""
+        summaries = {
+            aligner.name: {name: _defined(asdict(self.summary(aligner.name, name))) for name in self.conditions}
+            for aligner in self.aligners
+        }
+        content = {
+            "format": FORMAT,
+            "facts": dict(self.facts),
+            "far_px": FAR_PX,
+            "aligners": [asdict(aligner) for aligner in self.aligners],
+            "conditions": list(self.conditions),
+            "summaries": summaries,
+            "overall_known_px": _defined({a.name: self.overall(a.name) for a in self.aligners}),
+            "problems": list(self.problems),
+        }
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    def times_json(self) -> str:
+        """Return the times, which differ at every run."""
+        times = {aligner.name: self.times_ms(aligner.name) for aligner in self.aligners}
+        return json.dumps({"format": FORMAT, "ms": times}, indent=1) + "\n"
+
+
+def _cell(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return value
+
+
+def _defined(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return values as JSON can hold them: None for NaN."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

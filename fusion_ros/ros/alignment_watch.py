@@ -1,0 +1,84 @@
+"""How the fine alignment has fared lately, for diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..alignment.fine import FineAlignment, State
+
+__all__ = ["AlignmentSummary", "AlignmentWatch"]
+
+_WINDOW = 30
+
+
+@dataclass(frozen=True)
+class AlignmentSummary:
+    """The fine alignment at one moment.
+
+    Attributes:
+        state: Where the field comes from.
+        confidence: Of the latest estimate.
+        mean_px: Mean length of the field.
+        reason: Why the latest estimate was not believed; empty where it was.
+        estimates: How many of the recent estimates the next figure is over.
+        held_share: Share of them that were not believed.
+        doubtful_s: Seconds for which no estimate has been believed, up to the latest one.
+    """
+
+    state: State = State.NONE
+    confidence: float = 0.0
+    mean_px: float = 0.0
+    reason: str = ""
+    estimates: int = 0
+    held_share: float = 0.0
+    doubtful_s: float = 0.0
+
+
+class AlignmentWatch:
+    """Collects what the fine alignment says of each pair; may be read from another thread.
+
+    Args:
+        clock: Seconds that never jump.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._latest: FineAlignment | None = None
+        self._believed: deque[bool] = deque(maxlen=_WINDOW)
+        self._believed_s: float | None = None  # when an estimate was last believed; at first, when one was made
+        self._estimated_s = 0.0
+
+    def add(self, alignment: FineAlignment | None) -> None:
+        """Note the alignment of one pair; None: nothing looks for it."""
+        with self._lock:
+            self._latest = alignment
+            if alignment is None or not alignment.is_new:
+                return
+            self._estimated_s = self._clock()
+            is_believed = alignment.state is State.MEASURED
+            self._believed.append(is_believed)
+            if is_believed or self._believed_s is None:
+                self._believed_s = self._estimated_s
+
+    def summary(self) -> AlignmentSummary | None:
+        """Return the figures; None where nothing looks for a fine alignment, or no pair has come."""
+        with self._lock:
+            latest, believed = self._latest, list(self._believed)
+            doubtful_s = self._estimated_s - self._believed_s if self._believed_s is not None else 0.0
+        if latest is None:
+            return None
+        held_share = believed.count(False) / len(believed) if believed else 0.0
+        return AlignmentSummary(
+            latest.state,
+            latest.confidence,
+            latest.mean_px,
+            latest.reason,
+            len(believed),
+            held_share,
+            doubtful_s,
+        )

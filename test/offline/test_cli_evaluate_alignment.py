@@ -1,0 +1,142 @@
+"""`fusion-ros evaluate --align`: pairs in, a comparison of aligners out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion_ros.cli import evaluate_alignment
+from fusion_ros.cli.main import main
+from fusion_ros.errors import FusionError
+from fusion_ros.evaluation.registration import run as running
+
+REPORTS = ("alignment.csv", "alignment.json", "times.json", "alignment.md", "alignment.png", "alignment.html")
+
+
+def _scene(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = np.full((96, 128), 120.0, np.float32)
+    for _ in range(40):
+        at = int(rng.integers(128)), int(rng.integers(96))
+        cv2.circle(image, at, int(rng.integers(3, 12)), float(rng.integers(0, 256)), -1)
+    return np.rint(cv2.GaussianBlur(image, (0, 0), 1.0)).astype(np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """Five pairs of 128 x 96 pixels that are aligned exactly, the thermal image the negative of the colour one."""
+    for kind in ("rgb", "thermal"):
+        (tmp_path / kind).mkdir()
+    for number in range(5):
+        scene = _scene(number)
+        cv2.imwrite(str(tmp_path / "rgb" / f"{number}.png"), cv2.cvtColor(scene, cv2.COLOR_GRAY2BGR))
+        cv2.imwrite(str(tmp_path / "thermal" / f"{number}.png"), 255 - scene)
+    return tmp_path
+
+
+def _evaluate(folder: Path, *options: object, out: str = "out", align: str = "none,ecc_affine") -> int:
+    images = ["--rgb", folder / "rgb", "--thermal", folder / "thermal", "--misalign", "shift:3,affine:4"]
+    known = ["--align", align, "--thumbnail", 64, "--out", folder / out]
+    return main(["evaluate", *map(str, (*images, *known, *options))])
+
+
+def _rows(folder: Path, out: str = "out") -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / out / "alignment.csv").open()))
+
+
+def test_aligners_are_compared(folders, capsys):
+    assert _evaluate(folders) == 0
+    assert all((folders / "out" / name).stat().st_size > 50 for name in REPORTS)
+    assert not (folders / "out" / ".unfinished_alignment").exists()
+    rows = _rows(folders)
+    assert len(rows) == 5 * 2 * 3
+    error = {
+        (aligner, condition): np.mean(
+            [float(r["known_px"]) for r in rows if (r["aligner"], r["condition"]) == (aligner, condition)]
+        )
+        for aligner in ("none", "ecc_affine")
+        for condition in ("as recorded", "shift 3 px", "affine 4 px")
+    }
+    assert error["none", "shift 3 px"] == pytest.approx(3.0, abs=1e-3) and error["none", "as recorded"] == 0.0
+    assert 3.0 < error["none", "affine 4 px"] < 4.0
+    assert max(error["ecc_affine", c] for c in ("as recorded", "shift 3 px", "affine 4 px")) < 0.2
+    results = json.loads((folders / "out" / "alignment.json").read_text())
+    assert results["summaries"]["none"]["shift 3 px"]["far"] == 1.0
+    assert set(json.loads((folders / "out" / "times.json").read_text())["ms"]["none"]) == {"mean", "p50", "p95"}
+    assert "| ecc\\_affine |" in (folders / "out" / "alignment.md").read_text()
+    assert "5 pairs" in capsys.readouterr().out
+
+
+def test_the_page_shows_pictures_and_needs_nothing_beside_itself(folders):
+    assert _evaluate(folders) == 0
+    pictures = sorted((folders / "out" / "alignment_pictures").glob("*.png"))
+    assert len(pictures) == 6  # three pairs, each as recorded and under one condition
+    shapes = {cv2.imread(str(path)).shape for path in pictures}
+    assert shapes == {(28 + 3 * (48 + 4), 130 + 3 * (64 + 4), 3)}  # before and two aligners; three pictures each
+    page = (folders / "out" / "alignment.html").read_text()
+    assert page.count("data:image/jpeg") == 6 and page.count("data:image/png") == 1
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert _evaluate(folders, "--overwrite", "--thumbnail", 0) == 0
+    assert not list((folders / "out" / "alignment_pictures").glob("*"))
+
+
+def test_several_processes_and_a_run_that_goes_on_give_the_same_table(folders, monkeypatch):
+    assert _evaluate(folders) == 0
+    wanted = (folders / "out" / "alignment.csv").read_bytes()
+    assert _evaluate(folders, "--workers", "2", out="two") == 0
+    assert (folders / "two" / "alignment.csv").read_bytes() == wanted
+
+    def fails(*_):
+        raise FusionError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate_alignment, "error_chart", fails)
+        assert _evaluate(folders, out="again") == 2
+        assert not (folders / "again" / "alignment.csv").exists()
+    first = next((folders / "again" / ".unfinished_alignment").glob("*.json"))
+    first.write_text(first.read_text()[:100])  # cut off: is done once more
+    done = []
+    monkeypatch.setattr(running, "_do", lambda plan, do=running._do: done.append(plan) or do(plan))
+    assert _evaluate(folders, out="again") == 0
+    assert len(done) == 1  # of two parts
+    assert (folders / "again" / "alignment.csv").read_bytes() == wanted
+
+
+def test_one_bad_file_costs_that_pair_and_is_said(folders, capsys):
+    (folders / "rgb" / "2.png").write_bytes((folders / "rgb" / "2.png").read_bytes()[:200])
+    assert _evaluate(folders, align="none") == 1
+    assert "2.png" in capsys.readouterr().err
+    assert {row["frame"] for row in _rows(folders)} == {"0", "1", "3", "4"}
+    assert "2.png" in (folders / "out" / "alignment.md").read_text()
+
+
+def test_a_finished_report_is_kept(folders, capsys):
+    assert _evaluate(folders, align="none") == 0
+    before = (folders / "out" / "alignment.csv").read_bytes()
+    assert _evaluate(folders, align="ecc_affine") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (folders / "out" / "alignment.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--method", "average"], "no use for --method"),
+        (["--degrade", "darkness:20", "--metrics", "EN"], "no use for --degrade, --metrics"),
+        (["--reference", "thermal"], "expected --reference rgb"),
+        (["--align", "ecc_afine"], "did you mean 'ecc_affine'?"),
+        (["--align", "none,none"], "'none' is named twice"),
+        (["--align", " ,"], "expected names separated by commas"),
+        (["--misalign", "shift:900"], "expected a level from 0 to 64"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_done(folders, capsys, options, reason):
+    assert _evaluate(folders, *options) == 2
+    assert reason in capsys.readouterr().err
+    assert not (folders / "out").exists()
