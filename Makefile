@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench docs clean
@@ -14,19 +15,20 @@ demo: ## Fuse a synthetic recording over real ROS 2; or your own: BAG=<bag> RGB=
 	@$(RUN) -m fusion_ros.cli demo $(if $(BAG),--bag "$(BAG)") $(if $(RGB),--rgb "$(RGB)") \
 		$(if $(THERMAL),--thermal "$(THERMAL)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-test: ## The whole test suite
+test: ## The whole test suite, in JOBS=2 processes
 	@$(PYTHON) tools/bootstrap.py $(VENV) test
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: ## Style and import checks
 	@$(PYTHON) tools/bootstrap.py $(VENV) test
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: ## Methods in each engine, metrics and steps of training, each against a plain writing; is loading fast enough
+bench: ## Methods in each engine, metrics, alignment, steps of training, each against a plain writing; loading
 	@$(PYTHON) tools/bootstrap.py $(VENV) test
 	@$(RUN) -m fusion_ros.cli bench $(ARGS)
 	@$(RUN) -m tools.metrics_bench
+	@$(RUN) -m tools.alignment_bench
 	@$(RUN) -m tools.training_bench
 
 docs: ## Write docs/parameters.md, the table of metrics, and the settings of training, from the code

@@ -37,6 +37,7 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> N
             f"--{name.replace('_', '-')}",
             dest=f"setting.{name}",
             type=_boolean if field.type is bool else field.type,
+            nargs="*" if field.is_list else None,
             choices=field.choices,
             metavar=None if field.choices else field.type.__name__.upper(),
             help=_help(field),

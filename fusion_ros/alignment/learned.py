@@ -56,9 +56,9 @@ class LearnedSettings(Settings):
         choices=tuple(MOTION_MODELS),
     )
     motion_rounds: int = setting(4, "How often that is done, from an unknown beginning.", bounds=(0, 20))
-    local_rounds: int = setting(2, "How often the field itself is added.", bounds=(0, 20))
+    local_rounds: int = setting(4, "How often the field itself is added.", bounds=(0, 20))
     smoothing_px: float = setting(
-        16.0,
+        20.0,
         "Deviation of the Gaussian that smooths the field, in pixels of the network's image.",
         unit="px",
         bounds=(0.0, 200.0),

@@ -126,6 +126,7 @@ def find_translation(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray, se
     """Return the whole-pixel displacement ``(x, y)`` at which two feature images are most alike.
 
     Of all displacements of at most ``search`` pixels along each axis: ``moving(p + (x, y))`` is like ``fixed(p)``.
+    ``(0, 0)`` where there is nothing that could be alike, as on a blank image.
 
     Args:
         moving: ``(C, H, W)``.
@@ -142,5 +143,7 @@ def find_translation(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray, se
     surface = np.fft.irfft2(spectrum, size)
     reach = np.arange(-search, search + 1)
     near = surface[np.ix_(reach, reach)]
+    if not near.max() > 0.0:
+        return 0, 0  # a blank image is alike everywhere
     y, x = np.unravel_index(int(near.argmax()), near.shape)
     return int(reach[x]), int(reach[y])

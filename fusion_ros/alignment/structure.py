@@ -26,6 +26,11 @@ _FLOOR = 0.2  # of the median strength: weaker structure is faded out, it is noi
 _FAINT = 4e-3  # in units of the image's range per pixel: below it there is nothing but noise
 _RING = (5, 8)  # px at the working size: displacements at which unrelated structure is compared
 _DIRECTIONS = 8
+_DISPLACEMENTS = tuple(
+    (round(radius * math.cos(angle)), round(radius * math.sin(angle)))
+    for radius in _RING
+    for angle in np.arange(_DIRECTIONS) * (2 * math.pi / _DIRECTIONS)
+)
 _BORDER = 1 / 40  # of the longer side
 _CELL = 16  # px: larger than the features' smoothing and the ring, so that cells are nearly independent
 _VIEW_SIDE = 160  # px of the longer side
@@ -90,7 +95,7 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
     """Tell how well a moved image lies on the fixed one.
 
     The areas of a coarse grid are the samples: in each, the product of the features as they lie is compared with
-    their mean product at 16 displacements of 5 and 8 pixels all around.
+    their mean product at 16 displacements of 5 and 8 pixels all around, over what both images show there too.
 
     Args:
         moved: ``(9, H, W)`` features, warped onto the fixed image's grid.
@@ -99,31 +104,21 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
     """
     cells = tuple(max(1, side // _CELL) for side in mask.shape)
     weight = _averaged(mask, cells)
-    here = _products(moved, fixed, mask, (0, 0), cells)
-    angles = np.arange(_DIRECTIONS) * (2 * math.pi / _DIRECTIONS)
-    around = np.mean(
-        [
-            _products(moved, fixed, mask, (round(r * math.cos(a)), round(r * math.sin(a))), cells)
-            for r in _RING
-            for a in angles
-        ],
-        axis=0,
-    )
     seen = np.zeros(cells, bool)
     seen[1:-1, 1:-1] = weight[1:-1, 1:-1] > 0.5  # the outer cells have no partner at every displacement
     if np.count_nonzero(seen) < _FEWEST:
         return Agreement(0.0, 0.0, 0.0)
-    gain = ((here - around) / np.maximum(weight, 1e-6))[seen]
+    here = _averaged(product(moved, fixed, (0, 0)) * mask, cells)
+    around, partners = np.zeros(cells, np.float32), np.zeros(cells, np.float32)
+    for displacement in _DISPLACEMENTS:
+        # Where nothing is seen the products are zero, as if the images contradicted one another there.
+        both = product(mask[None], mask[None], displacement)
+        around += _averaged(product(moved, fixed, displacement) * both, cells)
+        partners += _averaged(both, cells)
+    gain = (here / np.maximum(weight, 1e-6) - around / np.maximum(partners, 1e-6))[seen]
     error = float(gain.std()) / math.sqrt(gain.size)
     significance = float(gain.mean()) / error if error > 0.0 else 0.0
     return Agreement(float(here[seen].sum() / weight[seen].sum()), float(gain.mean()), significance)
-
-
-def _products(
-    moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray, displacement: tuple[int, int], cells: tuple[int, int]
-) -> np.ndarray:
-    """Mean product of the features in each cell, the moved ones taken from a few pixels beside."""
-    return _averaged(product(moved, fixed, displacement) * mask, cells)
 
 
 def product(moved: np.ndarray, fixed: np.ndarray, displacement: tuple[int, int]) -> np.ndarray:

@@ -27,13 +27,26 @@ NARROW: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "reconet_fuser": _FUSER,
         "reconet": {**_FUSER, "simulate": "none"},
+        "matching_register": {
+            "crop": 64,
+            "schedule": "constant",
+            "pairs_per_epoch": 0,
+            "simulate": "none",
+            "intensity": 0.0,
+            "noise": 0.0,
+            "ema_decay": 0.0,
+            "register_first": False,
+            "scales": (),
+            "disguised": 0.0,
+        },
         "rfvif": {"width": 8, "extraction_stages": 1, "simulate": "none"},
         "rfn_nest": {"similarity": "ssim"},
         "lrrnet": {"channels": 8, "blocks": 1},
         "didfuse": {},
     }
 )
-"""Recipe -> what makes it small; the width of RFN-Nest and DIDFuse is fixed."""
+"""Recipe -> what makes it small and plain; the width of RFN-Nest, DIDFuse and the matching register is fixed."""
+_SIDES = MappingProxyType({"matching_register": 64})  # px of the pairs; 32 otherwise
 SHIFTS = ((2.0, -1.0), (-1.0, 2.0))
 """By how many pixels, x first, the infrared images of misaligned :func:`pairs` are off."""
 
@@ -48,17 +61,18 @@ def scene(seed: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:
     return cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
-def pairs(*, misaligned: bool = False) -> tuple[MemoryPair, ...]:
+def pairs(*, misaligned: bool = False, side: int = 32) -> tuple[MemoryPair, ...]:
     """Return two pairs, registered, or off by :data:`SHIFTS` and otherwise alike but for their greys."""
     if not misaligned:
-        images = [PairImages(scene(2 * n), scene(2 * n + 1)) for n in range(2)]
+        images = [PairImages(*(scene(2 * n + k, (side, side)) for k in range(2))) for n in range(2)]
     else:
         images = []
         for number, shift in enumerate(SHIFTS):
-            wide = scene(number, (40, 40))
+            wide = scene(number, (side + 8, side + 8))
             x, y = (4 - int(part) for part in shift)
-            flow = np.full((32, 32, 2), shift, np.float32)
-            images.append(PairImages(255 - wide[y : y + 32, x : x + 32], wide[4:36, 4:36], flow))
+            flow = np.full((side, side, 2), shift, np.float32)
+            visible = wide[4 : side + 4, 4 : side + 4]
+            images.append(PairImages(255 - wide[y : y + side, x : x + side], visible, flow))
     return tuple(MemoryPair(f"small/{number}", image) for number, image in enumerate(images))
 
 
@@ -66,7 +80,7 @@ def recipe_of(name: str, *, misaligned: bool = False, **changes: Any) -> PairRec
     """Return a recipe that trains, and validates, on the same two pairs."""
     recipe = RECIPES[name]
     settings = recipe.Settings.from_mapping({**_COMMON, **NARROW[name], "validate_every": 1000, **changes})
-    both = pairs(misaligned=misaligned)
+    both = pairs(misaligned=misaligned, side=_SIDES.get(name, 32))
     return recipe(settings, Split(both, both))
 
 

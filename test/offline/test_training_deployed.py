@@ -13,11 +13,11 @@ from small_trainings import pairs, recipe_of, scene
 
 from fusion_ros.frame import Frame, FramePair
 from fusion_ros.geometry.warp import warp_by_flow
+from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import FusionNetwork, build_network
 from fusion_ros.pipeline import FusionPipeline
 from training.deployed import fuse_images
-from training.pictures import flow_picture
 from training.schedules import SCHEDULES, schedule
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -77,6 +78,15 @@ def test_the_register_finds_known_shifts_alone_and_with_the_fuser(tmp_path, stag
     assert errors[0] > 2.0 > 1.0 > errors[-1], errors  # both shifts are sqrt(5) px long
 
 
+def test_the_matching_register_finds_known_shifts(tmp_path):
+    history = trained(recipe_of("matching_register", epochs=3, pairs_per_epoch=16, misaligned=True), tmp_path)
+    losses, errors = _of_stage(history, "match"), _of_stage(history, "match", "train_error_px")
+    recognition = _of_stage(history, "match", "train_recognition")
+    assert losses[0] > 1.4 * losses[-1] and recognition[0] > 1.2 * recognition[-1], history
+    assert errors[0] > 2 * errors[-1] and errors[-1] < 0.8, errors
+    assert _of_stage(history, "match", "train_moved_px") == pytest.approx([math.sqrt(5.01)] * 3, rel=1e-3)
+
+
 def test_the_auto_encoder_of_rfn_nest_is_fixed_while_the_fusion_networks_learn(tmp_path):
     recipe, before = recipe_of("rfn_nest", auto_encoder_epochs=1, **SHORT), {}
     first, second = recipe.stages
@@ -141,6 +151,8 @@ def test_a_seed_gives_the_same_weights_twice_and_another_seed_others(tmp_path, n
     settings = {"crop": 16, "fit": "crop", "flip": True, "intensity": 0.5, "epochs": 1}
     if name == "rfn_nest":
         settings["auto_encoder_epochs"] = 1
+    if name == "matching_register":
+        settings |= {"crop": 64, "simulate": "translation:8+elastic:2", "noise": 0.1}
     if name == "reconet":
         settings |= {"simulate": "elastic:2", "register_epochs": 1, "joint_epochs": 1}
     starts, results = [], []

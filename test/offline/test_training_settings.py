@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
+from fusion_ros.errors import SettingsError
 from tools import training_docs
+from training.options import add_settings, given_settings
 from training.recipes import RECIPES
 
 # What the papers say of training; where a paper is silent, what its authors' code does (marked: code).
@@ -81,7 +85,11 @@ PAPERS = {
 OURS = ("gradient_weight", "structure_weight", "intensity_weight", "contrast_weight", "correlation_weight")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def test_all_recipes_but_the_register_of_ours_follow_a_paper():
+    assert PAPERS.keys() == RECIPES.keys() - {"matching_register"}
+
+
+@pytest.mark.parametrize("name", PAPERS)
 def test_the_defaults_are_the_papers(name):
     defaults = RECIPES[name].Settings().flat()
     assert {setting: defaults[setting] for setting in PAPERS[name]} == PAPERS[name]
@@ -99,6 +107,13 @@ def test_the_small_variant_changes_settings_that_exist_to_values_that_are_allowe
     assert same == (["epochs"] if name == "reconet" else [])
 
 
+@pytest.mark.parametrize(("crop", "near"), [(68, "take 64 or 72"), (143, "take 136 or 144")])
+def test_crops_that_the_matching_register_cannot_halve_thrice_are_refused(crop, near):
+    with pytest.raises(SettingsError, match=f"crop: expected a multiple of 8 px, got {crop}; {near}"):
+        RECIPES["matching_register"].Settings(crop=crop)
+    assert RECIPES["matching_register"].Settings(crop=72).crop == 72
+
+
 def test_the_documented_settings_are_those_of_the_recipes():
     page = training_docs.PAGE.read_text(encoding="utf-8")
     assert training_docs.render(page) == page
@@ -108,3 +123,11 @@ def test_the_documented_settings_are_those_of_the_recipes():
         assert all(f"| `{setting}` |" in both for setting in recipe.Settings.describe())
     with pytest.raises(ValueError, match="expected one <!-- settings:shared -->"):
         training_docs.render("")
+
+
+def test_a_list_is_given_as_numbers_after_its_option():
+    parser = argparse.ArgumentParser()
+    add_settings(parser, RECIPES["matching_register"].Settings)
+    for words, scales in ((["--scales", "0.5", "2"], (0.5, 2.0)), (["--scales"], ())):
+        given = given_settings(parser.parse_args(words))
+        assert RECIPES["matching_register"].Settings.from_mapping(given).scales == scales

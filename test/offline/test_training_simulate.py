@@ -13,10 +13,11 @@ from fusion_ros.errors import SettingsError
 from fusion_ros.synthetic.misalign import inverse_field
 from training.data.augment import grown, mirrored
 from training.data.pairs import PairImages
-from training.data.simulate import Deformation, Translation, misaligned, parse_simulator
+from training.data.simulate import AnyOf, Deformation, Translation, misaligned, parse_simulator
 
 SMOOTH = ["affine:4..4", "perspective:4..4", "elastic:hard", "mixed:4..4"]
-ALL = ["translation:8", *SMOOTH]
+SEVERAL = "translation:8 + affine:4..4+elastic:hard"
+ALL = ["translation:8", *SMOOTH, SEVERAL]
 SIZE = (200, 240)
 WINDOW = (slice(40, 168), slice(50, 178))
 CORNER = (slice(0, 128), slice(112, 240))
@@ -143,7 +144,45 @@ def test_levels_are_uniform_up_to_the_one_named_or_between_two():
         assert levels.std() == pytest.approx((high - low) / math.sqrt(12), rel=0.3)
 
 
-@pytest.mark.parametrize("text", SMOOTH)
+def test_of_several_each_sample_gets_one_and_each_is_as_frequent():
+    kinds = {"translation:2": Translation(2), "affine:3..3": Deformation("affine", 3.0, 3.0)}
+    kinds["elastic:easy"] = Deformation("elastic", 2.1, 2.1)
+    several = parse_simulator("+".join(kinds))
+    assert several == AnyOf(tuple(kinds.values()))
+    counts = dict.fromkeys(kinds, 0)
+    image, numbers = picture((64, 80)), rng(8)
+    for _ in range(150):
+        # What is drawn first says which; the rest of the numbers are for that one alone.
+        state = numbers.bit_generator.state
+        moved, flow = several(image, numbers)
+        follower = rng()
+        follower.bit_generator.state = state
+        follower.integers(3)
+        name = "affine:3..3" if is_affine(flow) else "elastic:easy"
+        if (flow == flow[0, 0]).all():
+            name = "translation:2"
+        counts[name] += 1
+        for own, other in zip((moved, flow), kinds[name](image, follower), strict=True):
+            np.testing.assert_array_equal(own, other)
+    assert sum(counts.values()) == 150 and min(counts.values()) > 30
+
+
+def is_affine(flow):
+    """Whether a plane goes through each axis of a flow, away from its borders."""
+    x, y = (axis[8:-8, 8:-8].ravel() for axis in grid(flow.shape[:2]))
+    planes = np.stack([x, y, np.ones_like(x)], axis=1)
+    values = flow[8:-8, 8:-8].reshape(-1, 2).astype(np.float64)
+    return np.abs(planes @ np.linalg.lstsq(planes, values, rcond=None)[0] - values).max() < 0.02
+
+
+def test_several_are_as_strong_and_reach_as_far_as_the_strongest():
+    several = parse_simulator("translation:40+affine:5")
+    assert (several.level, several.reach) == (40.0, 40)
+    several = parse_simulator("translation:4+affine:6..8")
+    assert (several.level, several.reach) == (8.0, parse_simulator("affine:6..8").reach)
+
+
+@pytest.mark.parametrize("text", [*SMOOTH, SEVERAL])
 def test_no_reflection_enters_a_crop_where_the_image_has_real_pixels(text):
     """A ramp that is moved goes on rising; where it is reflected it falls."""
     ramp = (grid()[0] + 3).astype(np.float32)
@@ -209,6 +248,9 @@ def test_a_window_grows_up_to_the_image_and_remembers_its_place():
         ("translation:2.5", "not understood; translation: whole shifts"),
         ("translation:0", "expected 1 to 64 px, got 0; for example translation:8"),
         ("none:3", "not understood; none: nothing moves"),
+        ("translation:4+none", "none cannot be one of several; leave it out"),
+        ("affine:2+elastc:3", r"there is no kind 'elastc'; did you mean 'elastic'\?"),
+        ("affine:2+", "there is no kind ''"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_the_way_out(text, message):

@@ -14,6 +14,7 @@ from fusion_ros.networks.deployed import DEPLOYED_FORMS, deployed
 
 SIZE = (48, 64)
 SMALL = {
+    "matching_register": {"radius": 1, "describing_width": 8, "deciding_width": 8},
     "reconet": {"width": 4, "recurrences": 1, "squarings": 2},
     "reconet_fuser": {"width": 4, "recurrences": 1},
     "reconet_fuser_v1": {"width": 4, "recurrences": 1},

@@ -198,7 +198,7 @@ def parse_simulator(text: str) -> Simulator | None:
     if "+" in text:
         choices = [parse_simulator(part) for part in text.split("+")]
         if None in choices:
-            raise SettingsError(f"misalignment: {text!r}: none cannot be one of several")
+            raise SettingsError(f"misalignment: {text!r}: none cannot be one of several; leave it out")
         return AnyOf(tuple(choice for choice in choices if choice is not None))
     name, _, amount = text.strip().partition(":")
     if name not in SIMULATORS:

@@ -37,11 +37,12 @@ class Rescaled:
         """See :class:`training.data.pairs.Pair`."""
         infrared, visible, flow = self.pair.read()
         method = cv2.INTER_AREA if self.factor < 1 else cv2.INTER_CUBIC
-        size = tuple(max(1, round(side * self.factor)) for side in visible.shape[::-1])
+        visible_size = visible.shape[::-1]
+        size = tuple(max(1, round(side * self.factor)) for side in visible_size)
         infrared, visible = (cv2.resize(image, size, interpolation=method) for image in (infrared, visible))
         if flow is not None:
             flow = cv2.resize(np.ascontiguousarray(flow), size, interpolation=cv2.INTER_LINEAR)
-            flow *= np.float32(self.factor)
+            flow = flow * np.float32([new / old for new, old in zip(size, visible_size, strict=True)])
         return PairImages(infrared, visible, flow)
 
 

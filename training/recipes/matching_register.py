@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion_ros.errors import SettingsError
+from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.networks import FusionNetwork, MatchingRegister, MatchingRegisterSettings
 from fusion_ros.settings import setting
 
@@ -25,7 +27,6 @@ from ..data.pairs import Pair, Split
 from ..data.sampler import FITS
 from ..data.variants import Disguised, Registered, Rescaled
 from ..losses.matching import displacement_loss, endpoint_loss
-from ..pictures import flow_picture
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
 from .base import PairRecipe, TrainingSettings, described_training
@@ -41,7 +42,7 @@ class MatchingRegisterTraining(TrainingSettings):
     """Settings of the register's training."""
 
     simulate: str = setting(
-        "translation:8+affine:8+perspective:8+elastic:5+mixed:8",
+        "translation:8 + affine:8 + perspective:8 + elastic:5 + mixed:8",
         "Misalignment given to the infrared image; of several joined by +, each sample gets one.",
     )
     learning_rate: float = setting(2e-3, "Adam's learning rate at the start.", bounds=(1e-8, 1.0))
@@ -76,6 +77,15 @@ class MatchingRegisterTraining(TrainingSettings):
         0, "Validation pairs that are fused whole and measured; a register fuses none.", bounds=(0, None)
     )
 
+    def check(self) -> None:
+        """Check also that the crop is whole cells of the flow."""
+        super().check()
+        if rest := self.crop % _DECIDED:
+            raise SettingsError(
+                f"crop: expected a multiple of {_DECIDED} px, got {self.crop}; take {self.crop - rest} or "
+                f"{self.crop - rest + _DECIDED}"
+            )
+
 
 class MatchingRegisterRecipe(PairRecipe):
     """One stage on three kinds of pairs."""
@@ -108,7 +118,8 @@ class MatchingRegisterRecipe(PairRecipe):
         share = self.settings.disguised
         count = round(len(real) * share / (1.0 - share))
         for number in range(count):
-            yield Disguised(real[number // 2 % len(real)], of_visible=number % 2 == 0)
+            # Spread over all pairs: in turns the one image and the other.
+            yield Disguised(real[number * len(real) // count], of_visible=number % 2 == 0)
 
     def _losses(self, batch: Batch) -> Losses:
         passes = self.network.look(self._noisy(batch.infrared), self._noisy(batch.visible))
@@ -169,11 +180,12 @@ class MatchingRegisterRecipe(PairRecipe):
             else "Pairs are taken as their sets have registered them."
         )
         sizes = ", ".join(f"{scale:g}" for scale in s.scales)
+        seen = f"at their own size and at {sizes} of it" if sizes else "at their own size"
         return (
             "Gives the flow that takes one image onto the other, either of which may be the infrared one.",
             f"Misalignment in training: {s.simulate}. {registered}",
-            f"Pairs are seen at their own size and at {sizes} of it; {100 * s.disguised:.0f} % of the samples are "
-            f"one image in two guises. Greys change at random ({s.intensity:g}), noise up to {s.noise:g}.",
+            f"Pairs are seen {seen}; {100 * s.disguised:.0f} % of the samples are one image in two guises. "
+            f"Greys change at random ({s.intensity:g}), noise up to {s.noise:g}.",
             f"Loss of each pass: distance in pixels, and {s.recognition_weight:g} x the cross-entropies of the "
             "displacement, after deciding and of the comparison itself.",
             described_training(s, "ReCoNet's register: 0.001, 300 epochs"),

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from fusion_ros.checkpoints import differences
 from fusion_ros.errors import SettingsError, WeightsError
+from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.networks import FusionNetwork, ReCoNet, ReCoNetFuser, ReCoNetFuserSettings, ReCoNetSettings
 from fusion_ros.settings import setting
 from fusion_ros.weights import load_network
 
 from ..batch import Batch
 from ..losses.reconet import fusion_loss, joint_loss, registration_loss
-from ..pictures import flow_picture
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
 from .base import OwnTerms, PairRecipe
