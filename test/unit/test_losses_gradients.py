@@ -55,7 +55,9 @@ def test_a_flat_image_passes_finite_gradients_through_its_magnitude():
 
 
 @pytest.mark.parametrize(
-    "function", [sobel, laplacian, forward_differences, lambda i: magnitude(sobel(i))], ids=str
+    "function",
+    [sobel, laplacian, forward_differences, lambda i: magnitude(sobel(i))],
+    ids=["sobel", "laplacian", "differences", "magnitude"],
 )
 def test_gradients_are_those_of_the_formula(image, function):
     assert gradients_agree(function, image)
