@@ -330,10 +330,10 @@ def _open_estimator(settings: FusionSettings) -> tuple[Estimator | None, Engine 
             f"alignment.fine.method: expected none, structural or a model that gives a flow, {method} "
             f"({network.spec.title}) gives {network.spec.gives.value}"
         )
-    from .alignment.learned import LearnedEstimator
+    from .alignment.learned import LearnedEstimator, LearnedSettings
 
     engine = open_engine(network, settings.engine)
-    return LearnedEstimator(engine), engine
+    return LearnedEstimator(engine, LearnedSettings(search_px=settings.alignment.fine.search_px)), engine
 
 
 def _shown(pixels: np.ndarray, *, color: bool = True) -> np.ndarray:

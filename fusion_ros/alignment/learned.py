@@ -34,6 +34,9 @@ __all__ = ["ASKED_ONCE", "LearnedEstimator", "LearnedSettings", "composed", "res
 
 _PITCH = 8  # px of the network's image, between the places at which its field is looked at
 _TOLERANCE = 2.0  # px there: by how much a field that is right may be off a global motion
+_KEPT = (
+    0.5  # of the local field that an estimate begins with: what is no longer seen is forgotten in a few estimates
+)
 _MULTIPLE = 8  # the sides that networks are asked with: engines keep one plan a size
 
 
@@ -101,7 +104,9 @@ class LearnedEstimator:
         valid: np.ndarray | None = None,
         start: np.ndarray | None = None,
     ) -> Estimate:
-        """Estimate once; see :class:`.estimate.Estimator`. With a start, one round of each kind is enough.
+        """Estimate once; see :class:`.estimate.Estimator`.
+
+        With a start, one round of each kind is enough; of what is local in the start, half is kept.
 
         Raises:
             ImageError: The arrays are not two float32 images of one size.
@@ -143,7 +148,7 @@ class LearnedEstimator:
         places = np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float64)
         alike = np.tile(np.eye(2), (len(places), 1, 1))
         motion = motion_of(flow)
-        local = flow - motion_flow(motion, size)
+        local = _KEPT * (flow - motion_flow(motion, size))
         for _ in range(rounds):
             rest = self._asked(moving, fixed, motion_flow(motion, size) + local)
             evidence = Evidence(places, rest[y.ravel(), x.ravel()].astype(np.float64), alike)

@@ -38,6 +38,7 @@ MOTION_MODELS: Mapping[str, np.ndarray] = MappingProxyType(
 """By name, poorest first: the directions in which a 3x3 matrix may change, ``(P, 3, 3)``."""
 
 _ITERATIONS = 6
+_STEPS = 3  # each is linear in the matrix, which a homography is not
 _STIFFNESS = 2e-3  # what no evidence determines stays as it was
 
 
@@ -69,8 +70,12 @@ def motion_of(flow: np.ndarray) -> np.ndarray:
     rows, columns = (np.linspace(0, side - 1, 9).round().astype(int) for side in (height, width))
     x, y = np.meshgrid(columns, rows)
     positions = np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float64)
-    evidence = Evidence(positions, flow[y, x].reshape(-1, 2).astype(np.float64), np.tile(np.eye(2), (81, 1, 1)))
-    return fitted(np.eye(3), evidence, (height, width), "homography", tolerance=max(height, width), stiffness=0.0)
+    matrix = np.eye(3)
+    for _ in range(_STEPS):
+        rest = (flow[y, x] - motion_flow(matrix, (height, width))[y, x]).reshape(-1, 2).astype(np.float64)
+        evidence = Evidence(positions, rest, np.tile(np.eye(2), (len(positions), 1, 1)))
+        matrix = fitted(matrix, evidence, (height, width), "homography", max(height, width), stiffness=0.0)
+    return matrix
 
 
 def fitted(
