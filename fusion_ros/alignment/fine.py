@@ -281,8 +281,10 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def _distance(flow: np.ndarray, other: np.ndarray | None) -> float:
-    """Return the largest difference between two flows in pixels; None moves nothing."""
-    return float(np.abs(flow if other is None else flow - other).max())
+    """Return the mean distance between two flows in pixels; None moves nothing."""
+    # Not the largest: where nothing can be seen, in a corner of the sky, a good estimate may say anything.
+    difference = flow if other is None else flow - other
+    return float(np.hypot(difference[..., 0], difference[..., 1]).mean())
 
 
 def _strain(flow: np.ndarray) -> float:
