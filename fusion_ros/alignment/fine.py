@@ -10,6 +10,7 @@ the field glides from the old one to the new one, so that a video does not jump.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -225,7 +226,7 @@ class FineAligner:
             return known._replace(latest=FineAlignment(held, state, 0.0, reason, True, has_failed=True), since=0)
         flow = np.array(estimate.flow, np.float32, order="C")  # a copy: nobody else may change it
         flow.setflags(write=False)
-        reason = self._doubt(estimate, known.target, View(moving, fixed, valid))
+        reason = self._doubt(estimate, known.target, lambda: View(moving, fixed, valid))
         leap = None
         if not reason and self._is_rash(estimate, known):
             leap, reason = flow, "it leaps, and is believed when the next estimate says the same"
@@ -239,8 +240,8 @@ class FineAligner:
         latest = FineAlignment(flow if is_at_once else held, State.MEASURED, estimate.confidence, is_new=True)
         return known._replace(latest=latest, target=flow, leap=None, since=0)
 
-    def _doubt(self, estimate: Estimate, target: np.ndarray | None, view: View) -> str:
-        """Return why an estimate is not to be believed; empty where it is."""
+    def _doubt(self, estimate: Estimate, target: np.ndarray | None, look: Callable[[], View]) -> str:
+        """Return why an estimate is not to be believed; empty where it is. To look costs most, so it comes last."""
         if not np.isfinite(estimate.flow).all():
             return "the field is not finite"
         if not estimate.confidence > 0.0:
@@ -252,6 +253,7 @@ class FineAligner:
             return f"it moves by {largest:.0f} px, more than twice search_px ({self.settings.search_px:g})"
         if _strain(estimate.flow) > _STRETCH:
             return "the field folds or tears"
+        view = look()
         gain, gain_before = view.gain(estimate.flow), view.gain(target)
         if gain < gain_before - _SLACK * abs(gain_before):
             return "the images agree less with it than without"

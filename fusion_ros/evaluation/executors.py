@@ -10,12 +10,14 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
 from ..errors import FusionError
 from .work import Piece, PieceResult, do_piece, use_threads
 
-__all__ = ["Cluster", "Executor", "Processes", "Serial"]
+__all__ = ["Cluster", "Executor", "Processes", "Serial", "worker_pool"]
 
 _POLL_S = 0.2
 
@@ -65,12 +67,8 @@ class Processes:
         # Started afresh: a forked process would inherit the locks of running OpenMP and OpenVINO threads.
         context = multiprocessing.get_context("spawn")
         counter = context.Value("q", 0)
-        pool = ProcessPoolExecutor(
-            self._number, mp_context=context, initializer=_begin_worker, initargs=(counter, self._threads)
-        )
-        others = set(multiprocessing.active_children())
         seen = 0
-        try:
+        with worker_pool(self._number, context, _begin_worker, (counter, self._threads)) as pool:
             futures = {pool.submit(_do_counted, piece): piece for piece in pieces}
             waiting = set(futures)
             while waiting:
@@ -81,17 +79,38 @@ class Processes:
                 now = counter.value
                 on_moments(now - seen)
                 seen = now
-            pool.shutdown()
-        except BrokenProcessPool as error:
-            raise FusionError(
-                "a worker process died, most likely for want of memory; what was finished is kept: run the same "
-                "command again with fewer --workers"
-            ) from error
-        finally:
-            # After an interruption nobody waits for what is being done: it may be a whole bag.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
+
+
+@contextmanager
+def worker_pool(
+    number: int, context: BaseContext, begin: Callable[..., None], arguments: tuple[Any, ...]
+) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes, all of which are gone afterwards, also after an interruption.
+
+    Args:
+        number: Of processes.
+        context: How they are started.
+        begin: Called in each of them first, with ``arguments``.
+        arguments: For ``begin``.
+
+    Raises:
+        FusionError: A process died.
+    """
+    pool = ProcessPoolExecutor(number, mp_context=context, initializer=begin, initargs=arguments)
+    others = set(multiprocessing.active_children())
+    try:
+        yield pool
+        pool.shutdown()
+    except BrokenProcessPool as error:
+        raise FusionError(
+            "a worker process died, most likely for want of memory; what was finished is kept: run the same "
+            "command again with fewer --workers"
+        ) from error
+    finally:
+        # After an interruption nobody waits for what is being done: it may be a whole bag.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
 
 
 class Cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import drawn_scenes
 import numpy as np
 import pytest
 
@@ -16,7 +17,6 @@ from fusion_ros.pipeline import FusionPipeline, FusionSettings, Mode, open_pipel
 
 SIZE = (120, 160)
 SECOND = 1_000_000_000
-FINER = 4  # scenes are drawn so many times as large, and averaged
 
 
 def scene(
@@ -26,22 +26,9 @@ def scene(
     seed: int = 0,
     size: tuple[int, int] = SIZE,
 ) -> np.ndarray:
-    """Draw polygons, ``shift`` pixels to the right and down; each camera sees them in brightnesses of its own.
-
-    Returns:
-        ``(H, W)`` float32 in [0, 1].
-    """
-    rng = np.random.default_rng(seed)
-    height, width = size
-    canvas = np.full((height * FINER, width * FINER), 0.4, np.float32)
-    for _ in range(height * width // 480):
-        centre, radius = rng.uniform((-10, -10), (width + 10, height + 10)), rng.uniform(5, 22)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, 5))
-        both = rng.uniform(0.05, 0.95, 2)
-        corners = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)]) + shift
-        fine = ((corners + 0.5) * FINER - 0.5) * 256
-        cv2.fillPoly(canvas, [fine.round().astype(np.int32)], float(both[int(is_thermal)]), cv2.LINE_8, 8)
-    return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    """Draw a scene ``shift`` pixels to the right and down, ``(H, W)`` float32 in [0, 1]."""
+    moved = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]], [0.0, 0.0, 1.0]])
+    return drawn_scenes.scene(moved, is_thermal=is_thermal, seed=seed, size=size, margin=10.0)
 
 
 def pair(

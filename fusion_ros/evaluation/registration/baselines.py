@@ -6,6 +6,7 @@ farther than any rig is misaligned, it has failed: the flow is zero (or the star
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import cv2
@@ -19,6 +20,7 @@ from ...metrics.registration import corner_error
 __all__ = ["EnhancedCorrelation", "FeatureMatching", "NoAlignment", "PhaseCorrelation", "homography_flow"]
 
 Size = tuple[int, int]
+_Matrix = tuple[np.ndarray, float]
 
 _LARGEST_SHARE = 4  # of the shorter side: corners that move farther are a failure
 _BLANK = 1e-4  # standard deviation of an image in [0, 1] in which there is nothing to find
@@ -49,13 +51,8 @@ class NoAlignment:
         return Estimate(np.zeros((*fixed.shape, 2), np.float32), 1.0)
 
 
-class PhaseCorrelation:
-    """One shift, from the phases of both spectra; on luma under a Hann window.
-
-    Source: Kuglin, Hines, "The phase correlation image alignment method", 1975; cv2.phaseCorrelate.
-    """
-
-    name = "phase_correlation"
+class _OfMatrix(ABC):
+    """An aligner that finds one matrix for the whole image; a failure falls back on the start."""
 
     def __call__(
         self,
@@ -65,23 +62,47 @@ class PhaseCorrelation:
         valid: np.ndarray | None = None,
         start: np.ndarray | None = None,
     ) -> Estimate:
-        """See :class:`~fusion_ros.alignment.estimate.Estimator`; ``start`` is what a failure falls back on."""
-        check_pair(moving, fixed)
+        """See :class:`~fusion_ros.alignment.estimate.Estimator`."""
+        check_pair(moving, fixed, names=("moving", "fixed"))
+        found = self._matrix(moving, fixed, valid, start)
+        if found is None:
+            return _failure(fixed.shape, start)
+        moving_from_fixed, confidence = found
+        return _answer(moving_from_fixed, fixed.shape, confidence, start)
+
+    @abstractmethod
+    def _matrix(
+        self, moving: np.ndarray, fixed: np.ndarray, valid: np.ndarray | None, start: np.ndarray | None
+    ) -> _Matrix | None:
+        """Return ``moving_from_fixed`` and how sure it is, or None where there is nothing to find it by."""
+
+
+class PhaseCorrelation(_OfMatrix):
+    """One shift, from the phases of both spectra; on luma under a Hann window.
+
+    Source: Kuglin, Hines, "The phase correlation image alignment method", 1975; cv2.phaseCorrelate.
+    """
+
+    name = "phase_correlation"
+
+    def _matrix(
+        self, moving: np.ndarray, fixed: np.ndarray, valid: np.ndarray | None, start: np.ndarray | None
+    ) -> _Matrix | None:
         # Copies: OpenCV multiplies what it is given by the window, in place, where the size suits its transform.
         images = [_filled(image, valid) for image in (fixed, moving)]
         if min(float(image.std()) for image in images) < _BLANK:
-            return _failure(fixed.shape, start)
+            return None
         window = cv2.createHanningWindow(fixed.shape[::-1], cv2.CV_32F)
         (x, y), response = cv2.phaseCorrelate(*images, window)
         moving_from_fixed = np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
-        return _answer(moving_from_fixed, fixed.shape, response, start)
+        return moving_from_fixed, response
 
 
-class EnhancedCorrelation:
+class EnhancedCorrelation(_OfMatrix):
     """One shift or affine map with the largest correlation of gradient magnitudes, from coarse to fine.
 
     Source: Evangelidis, Psarakis, "Parametric image alignment using enhanced correlation coefficient
-    maximization", PAMI 30, 2008; cv2.findTransformECC.
+    maximization", PAMI 30, 2008; cv2.findTransformECC. Of a start the mean shift is taken.
 
     Args:
         model: ``translation`` or ``affine``.
@@ -91,19 +112,12 @@ class EnhancedCorrelation:
         self.name = f"ecc_{model}"
         self._motion = _MOTIONS[model]
 
-    def __call__(
-        self,
-        moving: np.ndarray,
-        fixed: np.ndarray,
-        *,
-        valid: np.ndarray | None = None,
-        start: np.ndarray | None = None,
-    ) -> Estimate:
-        """See :class:`~fusion_ros.alignment.estimate.Estimator`; of ``start`` the mean shift is taken."""
-        check_pair(moving, fixed)
+    def _matrix(
+        self, moving: np.ndarray, fixed: np.ndarray, valid: np.ndarray | None, start: np.ndarray | None
+    ) -> _Matrix | None:
         images = [_gradient_magnitude(image, valid) for image in (fixed, moving)]
         if min(float(image.std()) for image in images) < _BLANK:
-            return _failure(fixed.shape, start)
+            return None
         mask = np.full(fixed.shape, 255, np.uint8) if valid is None else valid.astype(np.uint8) * 255
         moving_from_fixed = np.eye(3)
         if start is not None:
@@ -118,13 +132,13 @@ class EnhancedCorrelation:
                     *small, guess[:2].astype(np.float32), self._motion, _STEPS, _shrunk(mask, size), _GAUSS
                 )
             except cv2.error:  # it does not converge, or the images no longer overlap
-                return _failure(fixed.shape, start)
+                return None
             guess = np.vstack([found, [0.0, 0.0, 1.0]])
             moving_from_fixed = np.linalg.inv(level_from_full) @ guess @ level_from_full
-        return _answer(moving_from_fixed, fixed.shape, correlation, start)
+        return moving_from_fixed, correlation
 
 
-class FeatureMatching:
+class FeatureMatching(_OfMatrix):
     """One homography from SIFT features of the gradient magnitudes: ratio test, then RANSAC.
 
     Source: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60, 2004.
@@ -132,31 +146,24 @@ class FeatureMatching:
 
     name = "features"
 
-    def __call__(
-        self,
-        moving: np.ndarray,
-        fixed: np.ndarray,
-        *,
-        valid: np.ndarray | None = None,
-        start: np.ndarray | None = None,
-    ) -> Estimate:
-        """See :class:`~fusion_ros.alignment.estimate.Estimator`; ``start`` is what a failure falls back on."""
-        check_pair(moving, fixed)
+    def _matrix(
+        self, moving: np.ndarray, fixed: np.ndarray, valid: np.ndarray | None, start: np.ndarray | None
+    ) -> _Matrix | None:
         detector = cv2.SIFT_create()
         seen = [detector.detectAndCompute(_as_bytes(_gradient_magnitude(i, valid)), None) for i in (fixed, moving)]
         (points, own), (others, theirs) = seen
         if own is None or theirs is None or len(theirs) < 2:
-            return _failure(fixed.shape, start)
+            return None
         pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(own, theirs, k=2)
         good = [first for first, second in pairs if first.distance < _RATIO * second.distance]
         if len(good) < _LEAST_INLIERS:
-            return _failure(fixed.shape, start)
+            return None
         fixed_points = np.array([points[match.queryIdx].pt for match in good])
         moving_points = np.array([others[match.trainIdx].pt for match in good])
         moving_from_fixed, inliers = cv2.findHomography(fixed_points, moving_points, cv2.RANSAC, _REPROJECTION_PX)
         if moving_from_fixed is None or inliers.sum() < _LEAST_INLIERS:
-            return _failure(fixed.shape, start)
-        return _answer(moving_from_fixed, fixed.shape, float(inliers.mean()), start)
+            return None
+        return moving_from_fixed, float(inliers.mean())
 
 
 def homography_flow(moving_from_fixed: np.ndarray, size: Size) -> np.ndarray:

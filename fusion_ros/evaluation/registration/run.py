@@ -7,8 +7,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from ...errors import EngineError, FusionError, ImageError, SettingsError, Weigh
 from ...files import write_atomically
 from ...pipeline import FusionPipeline, FusionSettings
 from ..conditions import Condition
+from ..executors import worker_pool
 from ..recording import Recording
 from ..results import AS_RECORDED
 from ..work import use_threads
@@ -181,28 +181,11 @@ def _done(parts: Sequence[AlignmentPlan], workers: int) -> Iterator[tuple[Alignm
             yield part, _do(part)
         return
     # Started afresh: a forked process would inherit the locks of running threads.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        initargs=(max(1, available_cores() // workers),),
-    )
-    others = set(multiprocessing.active_children())
-    try:
+    context = multiprocessing.get_context("spawn")
+    with worker_pool(workers, context, _begin_worker, (max(1, available_cores() // workers),)) as pool:
         futures = {pool.submit(_do, part): part for part in parts}
         for future in as_completed(futures):
             yield futures[future], future.result()
-        pool.shutdown()
-    except BrokenProcessPool as error:
-        raise FusionError(
-            "a worker process died, most likely for want of memory; what was finished is kept: run the same "
-            "command again with fewer --workers"
-        ) from error
-    finally:
-        # After an interruption nobody waits for what is being done: it may be a whole bag.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
 
 
 def _begin_worker(threads: int) -> None:
