@@ -241,7 +241,7 @@ class FineAligner:
         return known._replace(latest=latest, target=flow, leap=None, since=0)
 
     def _doubt(self, estimate: Estimate, target: np.ndarray | None, look: Callable[[], View]) -> str:
-        """Return why an estimate is not to be believed; empty where it is. To look costs most, so it comes last."""
+        """Return why an estimate is not to be believed; empty where it is. Looking costs most: it comes last."""
         if not np.isfinite(estimate.flow).all():
             return "the field is not finite"
         if not estimate.confidence > 0.0:
