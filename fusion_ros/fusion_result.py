@@ -1,7 +1,8 @@
-"""What the fusion of one pair gives: the image, and all that is to be known about it."""
+"""What the fusion of one pair gives: the image, the features, and all that is to be known about it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .alignment.fine import FineAlignment
+from .feature_grid import FeatureGrid
 from .frame import Frame
 
 __all__ = ["FusionResult", "Mode", "Sources"]
@@ -41,7 +43,7 @@ class Sources(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FusionResult:
-    """One output image with its provenance.
+    """One output with its provenance.
 
     Attributes:
         image: uint8, ``(H, W, 3)`` RGB, or ``(H, W)`` where there is no colour to keep; None unless asked for.
@@ -52,6 +54,8 @@ class FusionResult:
         sources: The two images that were fused; None unless asked for, and where ``mode`` is not ``FUSED``.
         alignment: What is known of the misalignment that the coarse alignment leaves, as it was applied; None
             where nothing looks for it.
+        features: Fused features by the name of their layer, the main one first, float32 as the network gives
+            them, on the output grid; None unless asked for.
         stage_ms: Milliseconds spent in each stage, in order.
     """
 
@@ -63,6 +67,7 @@ class FusionResult:
     aligned_thermal: np.ndarray | None = None
     sources: Sources | None = None
     alignment: FineAlignment | None = None
+    features: Mapping[str, FeatureGrid] | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
 
     @property

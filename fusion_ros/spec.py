@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["FeatureMap", "Gives", "InputRange", "NetworkSpec", "OutputRange"]
+__all__ = ["FeatureMap", "Gives", "InputRange", "NetworkSpec", "OutputRange", "Takes"]
 
 
 class InputRange(str, Enum):
@@ -33,6 +33,15 @@ class OutputRange(str, Enum):
     """It has no scale of its own: stretched from its minimum to its maximum."""
 
 
+class Takes(str, Enum):
+    """What the two inputs of a network are."""
+
+    IMAGES = "images"
+    """Images ``(B, 1, H, W)`` with values of the spec's input range."""
+    FEATURES = "features"
+    """Feature maps ``(B, C, H, W)`` in any range; C is the network's setting ``channels``."""
+
+
 class Gives(str, Enum):
     """What the output of a network is."""
 
@@ -42,7 +51,8 @@ class Gives(str, Enum):
     """A flow ``(B, 2, H, W)``, x first, in pixels, on the fixed image's grid, pointing to where the
     moving image is to be sampled."""
     FEATURES = "features"
-    """A fused feature map of the size and the channels of the two that came in."""
+    """A fused feature map ``(B, C, h, w)``; C is the network's setting ``channels``. Of two feature maps it has
+    their size; of two images it is coarser by the stride of the first of its ``feature_maps()``."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,9 @@ class NetworkSpec:
         name: Its name in ``NETWORKS``.
         title: Its name among people.
         source: The paper, and where in it.
-        input_range: Values of both inputs.
+        input_range: Values of both inputs, where they are images.
         output_range: What makes the output an image.
+        takes: What the inputs are.
         truncates: The authors cut the output to whole grey levels instead of rounding it.
         gives: What the output is.
         inputs: Names of the two inputs, in order.
@@ -66,6 +77,7 @@ class NetworkSpec:
     source: str
     input_range: InputRange = InputRange.UNIT
     output_range: OutputRange = OutputRange.UNIT
+    takes: Takes = Takes.IMAGES
     truncates: bool = False
     gives: Gives = Gives.IMAGE
     inputs: tuple[str, str] = ("infrared", "visible")

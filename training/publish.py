@@ -22,7 +22,7 @@ from fusion_ros.checkpoint_files import read_safetensors
 from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import SettingsError, WeightsError, shortened
 from fusion_ros.metrics import DEFAULT_COLUMNS, evaluate
-from fusion_ros.networks import FusionNetwork, count_parameters
+from fusion_ros.networks import FusionNetwork, Gives, count_parameters
 from fusion_ros.weights import install_model, load_network
 
 from .data.pairs import Pair
@@ -83,7 +83,8 @@ def publish(run: RunFolder, publication: Publication, models: Path) -> Path:
         models: Folder of the models.
 
     Raises:
-        SettingsError: The model exists and may not be replaced, or a data set is not where it is said to be.
+        SettingsError: The model exists and may not be replaced, a data set is not where it is said to be, or there
+            is one for a network that gives no image.
         WeightsError: The run has no weights yet, a model to compare with does not load, or the folder cannot be
             written.
     """
@@ -158,6 +159,11 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _metrics(draft: Path, publication: Publication) -> dict[str, dict[str, dict[str, float]]]:
     """Measure the draft, and what it is compared with, on every data set: a card's ``metrics``."""
     networks = {OURS: load_network(draft)}
+    spec = networks[OURS].spec
+    if publication.tests and spec.gives is not Gives.IMAGE:
+        raise SettingsError(
+            f"--test: expected a network that gives an image, {spec.title} gives {spec.gives.value}; leave it out"
+        )
     networks |= {label: load_network(model) for label, model in publication.compare.items()}
     metrics = {}
     for text in publication.tests:

@@ -39,6 +39,7 @@ from ..weights import find_model, verify
 from .evaluation_inputs import add_source_arguments, chosen_recordings
 from .options import add_settings, settings_from
 from .sinks import refuse_existing
+from .tracking_inputs import add_tracking_arguments, refuse_without_trackers
 
 if TYPE_CHECKING:
     from ..evaluation.recording import Recording
@@ -49,11 +50,11 @@ __all__ = ["EXAMPLES", "HELP", "add_arguments", "main"]
 HELP = """\
 Measure fusion methods on your recordings: two folders of images, two videos, or bags, which go through the
 same pairing and the same pipeline as on the robot, every frame, with the same result at every run. Fused
-images that were made elsewhere are measured with --fused (or --fused-topic). The folder given to --out gets
-report.html to read, results.json and frames.csv to go on with, and table.md to paste. Metrics compare the fused
-luma with the unaltered sources, all in 8 bits, on the output grid. The exit status is 1 where something could not
-be read, which is listed, and 2 where nothing could be done. A run that was interrupted goes on when it is started
-again."""
+images that were made elsewhere are measured with --fused (or --fused-topic), aligners with --align, trackers
+with --tracking. The folder given to --out gets report.html to read, results.json and frames.csv to go on with,
+and table.md to paste. Metrics compare the fused luma with the unaltered sources, all in 8 bits, on the output
+grid. The exit status is 1 where something could not be read, which is listed, and 2 where nothing could be
+done. A run that was interrupted goes on when it is started again."""
 
 EXAMPLES = """\
 fusion-ros evaluate --thermal tno/ir --rgb tno/vis --fused mine=results/ --metrics default --out report
@@ -61,7 +62,9 @@ fusion-ros evaluate --thermal drive/thermal --rgb drive/rgb --method reconet,ave
 fusion-ros evaluate --bag drive1 drive2 --rgb-topic /rgb/image_raw --method reconet --workers 2 --out report
 fusion-ros evaluate --thermal ir --rgb vis --method average --misalign shift:3,shift:5,shift:8 --out report
 fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metrics paper=didfuse --out report
-fusion-ros evaluate --thermal ir --rgb vis --align none,ecc_affine,structural --misalign shift:8 --out report"""
+fusion-ros evaluate --thermal ir --rgb vis --align none,ecc_affine,structural --misalign shift:8 --out report
+fusion-ros evaluate --tracking rgb thermal fused --synthetic --out report
+fusion-ros evaluate --tracking rgb fused --sequences rgbt234=data/RGBT234 --vot --out report"""
 
 _METHODS = "reconet,average,laplacian"
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "torch-tensorrt", "openvino", "rosbags")
@@ -110,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster", metavar="ADDRESS", help="hand the work to a Dask cluster that sees the same files"
     )
     how.add_argument("--thumbnail", type=int, default=360, metavar="PX", help="width of small pictures; 0: none")
+    add_tracking_arguments(parser)
     add_settings(parser, FusionSettings)
     add_settings(parser, PairingSettings, prefix="pairing", title="pairing of a bag's frames")
 
@@ -119,6 +123,13 @@ def main(args: argparse.Namespace) -> int:
     if not args.out.strip():
         raise FusionError("--out: expected a folder, got an empty name")
     args.out = Path(args.out)
+    if args.tracking is not None:
+        from .evaluate_tracking import evaluate_trackers
+
+        _check_numbers(args)
+        _check_packages(())
+        return evaluate_trackers(args, _facts(), _progress)
+    refuse_without_trackers(args)
     if args.align is not None:
         from .evaluate_alignment import evaluate_aligners
 
@@ -230,8 +241,8 @@ def _methods(
     facts = [MethodFacts(label, "fused images as they were given") for label in labels]
     for name in names:
         own = replace(settings, model=name)
+        card = None if name in CLASSICAL else verify(find_model(name))  # "none", too, is no method to evaluate
         pipeline = open_pipeline(own)
-        card = None if name in CLASSICAL else verify(find_model(name))
         facts.append(
             MethodFacts(
                 name, pipeline.engine.description, card.sha256 if card else "", card.parameters if card else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..cards import read_card
 from ..errors import EngineError, FusionError
 from ..settings import parse_assignments
-from ..spec import Gives, InputRange, NetworkSpec, OutputRange
+from ..spec import Gives, InputRange, NetworkSpec, OutputRange, Takes
 from ..weights import find_model, load_network
 from .options import parse_size
 
@@ -113,7 +113,7 @@ def _report(
     lines = [
         f"wrote {out}: {spec.title}, {what}, {out.stat().st_size / 1e6:.2f} MB",
         f"takes {' and '.join(spec.inputs)}: float32 (1, {channels}, {height}, {width}), {_takes(spec)}",
-        f"gives {export.output_name(spec)}: float32 {_gives(spec, channels, height, width)}",
+        f"gives {export.output_name(spec)}: float32 {_gives(network, height, width)}",
     ]
     if size is None:
         lines.append(f"height and width: {export.SMALLEST} to {export.LARGEST}, the same for both inputs")
@@ -126,15 +126,25 @@ def _report(
 
 
 def _takes(spec: NetworkSpec) -> str:
-    return "feature maps in any range" if spec.gives is Gives.FEATURES else _RANGES[spec.input_range]
+    return "feature maps in any range" if spec.takes is Takes.FEATURES else _RANGES[spec.input_range]
 
 
-def _gives(spec: NetworkSpec, channels: int, height: int | str, width: int | str) -> str:
-    return {
-        Gives.IMAGE: f"(1, 1, {height}, {width}), {_IMAGES[spec.output_range]}",
-        Gives.FLOW: f"(1, 2, {height}, {width}), pixels, x first, where to sample {spec.inputs[0]}",
-        Gives.FEATURES: f"(1, {channels}, {height}, {width}), a feature map",
-    }[spec.gives]
+def _gives(network: FusionNetwork, height: int | str, width: int | str) -> str:
+    spec = network.spec
+    if spec.gives is Gives.IMAGE:
+        return f"(1, 1, {height}, {width}), {_IMAGES[spec.output_range]}"
+    if spec.gives is Gives.FLOW:
+        return f"(1, 2, {height}, {width}), pixels, x first, where to sample {spec.inputs[0]}"
+    stride = network.feature_maps()[0].stride if spec.takes is Takes.IMAGES else 1
+    height, width = (_divided(side, stride) for side in (height, width))
+    return f"(1, {network.settings.channels}, {height}, {width}), a feature map"
+
+
+def _divided(side: int | str, stride: int) -> int | str:
+    """Return a side of a map with cells of ``stride`` pixels, of an image's side: a number, or words for one."""
+    if stride == 1:
+        return side
+    return side // stride if isinstance(side, int) else f"{side} / {stride}"
 
 
 def _format(wanted: str | None, out: Path) -> str:

@@ -10,7 +10,7 @@ from ..cards import ModelCard, read_card
 from ..errors import WeightsError
 from ..releases import RELEASES, how_to_get, import_command
 from ..settings import SettingField
-from ..spec import Gives, InputRange, NetworkSpec, OutputRange
+from ..spec import Gives, InputRange, NetworkSpec, OutputRange, Takes
 from ..weights import find_model, model_names, models_of, share_folders, user_models, verify
 from .tables import table
 
@@ -164,6 +164,7 @@ def _allowed(leaf: SettingField) -> str:
 
 
 def _spec_lines(spec: NetworkSpec) -> dict[str, str]:
+    takes = "feature maps in any range" if spec.takes is Takes.FEATURES else _TAKES[spec.input_range]
     gives = _GIVES[spec.gives]
     if spec.gives is Gives.IMAGE:
         gives = f"{gives} {_BECOMES_IMAGE[spec.output_range]}"
@@ -171,7 +172,7 @@ def _spec_lines(spec: NetworkSpec) -> dict[str, str]:
         "name": spec.name,
         "title": spec.title,
         "source": spec.source,
-        "takes": f"{' and '.join(spec.inputs)}, {_TAKES[spec.input_range]}",
+        "takes": f"{' and '.join(spec.inputs)}, {takes}",
         "gives": gives,
         "aligns": "by itself" if spec.aligns else "no: its inputs have to lie on one pixel grid",
     }

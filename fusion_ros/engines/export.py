@@ -26,7 +26,7 @@ from torch.export import Dim, ExportedProgram
 
 from .. import __version__
 from ..errors import EngineError
-from ..spec import Gives, InputRange, NetworkSpec
+from ..spec import Gives, InputRange, NetworkSpec, Takes
 
 __all__ = [
     "LARGEST",
@@ -156,7 +156,7 @@ def exported(network: nn.Module, *, size: tuple[int, int] | None) -> ExportedPro
 def example_images(network: nn.Module, size: tuple[int, int], seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return two random inputs ``(1, C, H, W)`` in the range, type and place that ``network`` wants."""
     spec: NetworkSpec | None = getattr(network, "spec", None)
-    channels = network.settings.channels if spec is not None and spec.gives is Gives.FEATURES else 1
+    channels = network.settings.channels if spec is not None and spec.takes is Takes.FEATURES else 1
     peak = 255 if spec is not None and spec.input_range is InputRange.BYTE else 1
     weight = next(network.parameters(), torch.zeros(()))
     generator = torch.Generator().manual_seed(seed)
@@ -249,6 +249,7 @@ def _metadata(spec: NetworkSpec, more: Mapping[str, str] | None) -> dict[str, st
         "source": spec.source,
         "input_range": spec.input_range.value,
         "output_range": spec.output_range.value,
+        "takes": spec.takes.value,
         "gives": spec.gives.value,
         **(more or {}),
     }

@@ -20,7 +20,9 @@ from .base import (
     count_parameters,
 )
 from .didfuse import DIDFuse, DIDFuseSettings
+from .fused_features import FusedFeatures, FusedFeaturesSettings
 from .lrrnet import LRRNet, LRRNetSettings
+from .lrrnet_tracking import LRRNetTracking, LRRNetTrackingSettings
 from .matching_register import MatchingRegister, MatchingRegisterSettings
 from .reconet import ReCoNetFuser, ReCoNetFuserSettings
 from .reconet_joint import ReCoNet, ReCoNetSettings
@@ -36,11 +38,15 @@ __all__ = [
     "DIDFuse",
     "DIDFuseSettings",
     "FeatureMap",
+    "FusedFeatures",
+    "FusedFeaturesSettings",
     "FusionNetwork",
     "Gives",
     "InputRange",
     "LRRNet",
     "LRRNetSettings",
+    "LRRNetTracking",
+    "LRRNetTrackingSettings",
     "MatchingRegister",
     "MatchingRegisterSettings",
     "NetworkSpec",
@@ -77,7 +83,9 @@ NETWORKS: dict[str, type[FusionNetwork]] = {
         RFNNest,
         RFNTracking,
         LRRNet,
+        LRRNetTracking,
         DIDFuse,
+        FusedFeatures,
     )
 }
 """Network name, as a model card spells it -> its class."""

@@ -57,12 +57,17 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class LLRRBlock(nn.Module):
-    """One step of the learned iteration (paper, equation 8 and figure 2), but for the threshold."""
+    """One step of the learned iteration (paper, equation 8 and figure 2), but for the threshold.
 
-    def __init__(self, coefficients: int) -> None:
+    Args:
+        coefficients: K, of low-rank and sparse ones together.
+        channels: Of what is decomposed: 1 of an image, more of a feature map.
+    """
+
+    def __init__(self, coefficients: int, channels: int = 1) -> None:
         super().__init__()
-        self.synthesise = _conv(coefficients, 1)  # C1, the dictionary: coefficients -> image
-        self.analyse = _conv(1, coefficients)  # C2: image -> coefficients
+        self.synthesise = _conv(coefficients, channels)  # C1, the dictionary: coefficients -> image
+        self.analyse = _conv(channels, coefficients)  # C2: image -> coefficients
 
     def forward(self, image: Tensor, z: Tensor, zeta: Tensor) -> Tensor:
         """Return the next coefficients ``(B, K, H, W)``, not yet shrunk.
@@ -76,15 +81,21 @@ class LLRRBlock(nn.Module):
 
 
 class LLRRBranch(nn.Module):
-    """Decomposes one image into low-rank and sparse coefficients by a stack of LLRR blocks."""
+    """Decomposes one image into low-rank and sparse coefficients by a stack of LLRR blocks.
 
-    def __init__(self, channels: int, blocks: int) -> None:
+    Args:
+        channels: Of the low-rank coefficients, and of the sparse ones.
+        blocks: Their number.
+        inputs: Channels of what is decomposed: 1 of an image, more of a feature map.
+    """
+
+    def __init__(self, channels: int, blocks: int, inputs: int = 1) -> None:
         super().__init__()
         self.channels = channels
         self.threshold = nn.Parameter(torch.rand(1, 2 * channels))
         self.zeta = nn.Parameter(torch.rand(1, 1))
-        self.embed = _conv(1, 2 * channels)  # C0
-        self.blocks = nn.ModuleList(LLRRBlock(2 * channels) for _ in range(blocks))
+        self.embed = _conv(inputs, 2 * channels)  # C0
+        self.blocks = nn.ModuleList(LLRRBlock(2 * channels, inputs) for _ in range(blocks))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the low-rank and the sparse coefficients, each ``(B, channels, H, W)``, of ``(B, 1, H, W)``."""

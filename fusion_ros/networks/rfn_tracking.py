@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..settings import Settings, setting
+from ..spec import Takes
 from .base import FusionNetwork, Gives, NetworkSpec
 from .rfn_nest import reflected_convolution
 
@@ -47,6 +48,7 @@ class RFNTracking(FusionNetwork):
         name="rfn_tracking",
         title="RFN for tracking",
         source="Li et al., RFN-Nest, Information Fusion 73, 2021, section 5.1, figure 17",
+        takes=Takes.FEATURES,
         gives=Gives.FEATURES,
     )
     Settings = RFNTrackingSettings

@@ -1,4 +1,4 @@
-"""fusion_node: two camera topics in, one fused topic out.
+"""fusion_node: two camera topics in, one fused image and fused features out.
 
 Subscriptions only store and pair; one worker thread converts, fuses and publishes the newest pair.
 The node is a lifecycle node that activates itself unless ``autostart`` is false.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -54,7 +54,7 @@ class FusionNodeSettings(FusionSettings):
     autostart: bool = setting(
         True, "Configure and activate at start, without a lifecycle manager.", read_only=True
     )
-    always_compute: bool = setting(False, "Fuse even while nobody subscribes to an output.")
+    always_compute: bool = setting(False, "Fuse, image and features, even while nobody subscribes to an output.")
     diagnostics_period_s: float = setting(
         1.0, "Time between two diagnostics messages.", unit="s", bounds=(0.1, 60.0), read_only=True
     )
@@ -63,9 +63,12 @@ class FusionNodeSettings(FusionSettings):
 class FusionNode(LifecycleNode):
     """Pairs, aligns and fuses two camera streams; the module's docstring tells the structure."""
 
+    NAME: ClassVar[str] = "fusion_node"
+    SETTINGS: ClassVar[type[FusionNodeSettings]] = FusionNodeSettings
+
     def __init__(self, **node_options: Any) -> None:
-        super().__init__("fusion_node", **node_options)
-        self.settings = parameters.declare(self, FusionNodeSettings, changeable=True)
+        super().__init__(self.NAME, **node_options)
+        self.settings = parameters.declare(self, self.SETTINGS, changeable=True)
         self.statistics = Statistics()
         self.offsets = OffsetStatistics()
         self._alignment_watch, self._clock_watch = AlignmentWatch(), ClockWatch(self.settings.clock)
@@ -73,7 +76,7 @@ class FusionNode(LifecycleNode):
         self._counts_before: PairingCounts | None = None
         self._pipeline: FusionPipeline | None = None
         self._worker: Worker[Pair[Any]] | None = None
-        self._description = self.settings.model
+        self._description = ", ".join(self.settings.models)
         self._enabled = True
         self._mode = "inactive"
         self._active = False
@@ -93,7 +96,7 @@ class FusionNode(LifecycleNode):
     @explained
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the publishers."""
-        self.get_logger().info(f"loading {self.settings.model}")
+        self.get_logger().info(f"loading {', '.join(self.settings.models)}")
         try:
             pipeline = open_pipeline(self.settings)
             if self.settings.input.width and self.settings.input.height:
@@ -103,7 +106,7 @@ class FusionNode(LifecycleNode):
         except FusionError as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._outputs = FusionOutputs(self, self.settings.qos)
+        self._outputs = FusionOutputs(self, self.settings.qos, pipeline)
         self._pipeline = pipeline
         self._description = pipeline.description
         return TransitionCallbackReturn.SUCCESS
@@ -121,7 +124,9 @@ class FusionNode(LifecycleNode):
         self._active, self._mode = True, "waiting"
         assert self._pipeline is not None  # configured before
         self.get_logger().info(f"active: {self._pipeline.description}")
-        return super().on_activate(state)
+        activated = super().on_activate(state)
+        self._outputs.announce(self.settings.features)  # publishers are silent until now
+        return activated
 
     @explained
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -241,8 +246,8 @@ class FusionNode(LifecycleNode):
         return counts if self._counts_before is None else self._counts_before.plus(counts)
 
     def _fuse(self, pair: Pair[Any]) -> None:
-        wanted = self._outputs.wanted()
-        if not (wanted.anything or self.settings.always_compute):
+        wanted = self._outputs.wanted(always=self.settings.always_compute)
+        if not wanted.anything:
             self.statistics.count("idle")
             self._mode = "idle: no subscribers"
             return
@@ -257,12 +262,13 @@ class FusionNode(LifecycleNode):
         observed = time.perf_counter()
         result = pipeline(
             frames,
-            with_image=wanted.image or self.settings.always_compute,
+            with_image=wanted.image,
+            with_features=wanted.features,
             with_aligned_thermal=wanted.aligned_thermal,
             with_alignment=wanted.flow,
         )
         fused = time.perf_counter()
-        self._outputs.publish_images(result, frames.thermal)
+        self._outputs.publish(result, frames.thermal, self.settings.features)
         if wanted.flow:
             self._outputs.publish_flow(result)
         end = time.perf_counter()

@@ -9,21 +9,24 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64
 
+from ..features import FeatureSettings
 from ..frame import Frame
 from ..geometry.cameras import PinholeCamera
-from ..pipeline import FusionResult, Mode
+from ..pipeline import FusionPipeline, FusionResult, Mode
 from ..ros import qos
 from ..ros.messages import camera_info_message, camera_message, header, image_message
 from ..ros.topics import camera_info_topic
+from .feature_outputs import FeatureOutputs
 
 __all__ = ["FusionOutputs", "Wanted"]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which outputs have a subscriber right now."""
+    """Which outputs are to be computed right now."""
 
     image: bool
+    features: bool
     camera_info: bool
     aligned_thermal: bool
     flow: bool
@@ -31,40 +34,59 @@ class Wanted:
     @property
     def anything(self) -> bool:
         """Whether there is any work to do."""
-        return self.image or self.camera_info or self.aligned_thermal or self.flow
+        return self.image or self.features or self.camera_info or self.aligned_thermal or self.flow
 
 
 class FusionOutputs:
-    """The publishers of one configured fusion node."""
+    """The publishers of one configured fusion node: of what its pipeline offers.
 
-    def __init__(self, node: LifecycleNode, settings: qos.QosSettings) -> None:
+    Args:
+        node: Whose publishers they are.
+        settings: Quality of service of the images.
+        pipeline: What makes the results; without a model there is no fused image, and no features likewise.
+    """
+
+    def __init__(self, node: LifecycleNode, settings: qos.QosSettings, pipeline: FusionPipeline) -> None:
         self._node = node
 
-        def publisher(kind: type, topic: str) -> LifecyclePublisher:
+        def publisher(topic: str, kind: type = Image) -> LifecyclePublisher:
             # A fresh profile for each: rclpy writes an override of one topic into the one it was given.
             profile = qos.profile(settings.output_reliability, settings.output_depth)
             options = {"qos_overriding_options": qos.overriding()}
             return node.create_lifecycle_publisher(kind, topic, profile, **options)
 
-        self._image = publisher(Image, "fused/image")
-        self._info = publisher(CameraInfo, camera_info_topic(node, "fused/image", "fused/camera_info"))
-        self._aligned = publisher(Image, "aligned/thermal/image")
-        self._flow = publisher(Image, "alignment/flow")
+        self._image = publisher("fused/image") if pipeline.engine is not None else None
+        self._features = FeatureOutputs(node, publisher, pipeline.features) if pipeline.features else None
+        self._info = publisher(camera_info_topic(node, "fused/image", "fused/camera_info"), CameraInfo)
+        self._aligned = publisher("aligned/thermal/image")
+        self._flow = publisher("alignment/flow")
         self._debug = {
             name: node.create_lifecycle_publisher(Float64, f"debug/{name}", 10)
             for name in ("processing_time_ms", "pipeline_latency_ms", "pair_offset_ms", "alignment_px")
         }
 
-    def wanted(self) -> Wanted:
-        """Return which outputs have a subscriber."""
-        publishers = (self._image, self._info, self._aligned, self._flow)
-        return Wanted(*(publisher.get_subscription_count() > 0 for publisher in publishers))
+    def wanted(self, always: bool = False) -> Wanted:
+        """Return which outputs have a subscriber; ``always`` counts one for the image and the features."""
+        return Wanted(
+            image=self._image is not None and (always or self._image.get_subscription_count() > 0),
+            features=self._features is not None and (always or self._features.wanted()),
+            camera_info=self._info.get_subscription_count() > 0,
+            aligned_thermal=self._aligned.get_subscription_count() > 0,
+            flow=self._flow.get_subscription_count() > 0,
+        )
 
-    def publish_images(self, result: FusionResult, thermal: Frame | None) -> None:
-        """Publish the fused image and the aligned thermal image, as far as the result holds them."""
+    def announce(self, settings: FeatureSettings) -> None:
+        """Publish what is to be known of the features before the first of them."""
+        if self._features is not None:
+            self._features.announce(settings.encoding)
+
+    def publish(self, result: FusionResult, thermal: Frame | None, settings: FeatureSettings) -> None:
+        """Publish the fused image, the features and the aligned thermal image, as far as the result holds them."""
         head = header(result.reference.stamp_ns, result.reference.frame_id)
         if result.image is not None:
             self._image.publish(image_message(result.image, result.encoding, head))
+        if self._features is not None:
+            self._features.publish(result, settings.encoding)
         if result.aligned_thermal is not None and thermal is not None:
             self._aligned.publish(image_message(result.aligned_thermal, thermal.encoding, head))
 
@@ -110,5 +132,8 @@ class FusionOutputs:
 
     def destroy(self) -> None:
         """Free the publishers."""
+        if self._features is not None:
+            self._features.destroy()
         for publisher in (self._image, self._info, self._aligned, self._flow, *self._debug.values()):
-            self._node.destroy_lifecycle_publisher(publisher)
+            if publisher is not None:
+                self._node.destroy_lifecycle_publisher(publisher)

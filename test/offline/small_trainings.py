@@ -43,10 +43,21 @@ NARROW: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "rfn_nest": {"similarity": "ssim"},
         "lrrnet": {"channels": 8, "blocks": 1},
         "didfuse": {},
+        "fused_features": {
+            "channels": 8,
+            "crop": 64,
+            "view": 48,
+            "reach": 3,
+            "schedule": "constant",
+            "pairs_per_epoch": 0,
+            "ema_decay": 0.0,
+            "backbone_epochs": 1,
+            "epochs": 1,
+        },
     }
 )
 """Recipe -> what makes it small and plain; the width of RFN-Nest, DIDFuse and the matching register is fixed."""
-_SIDES = MappingProxyType({"matching_register": 64})  # px of the pairs; 32 otherwise
+_SIDES = MappingProxyType({"fused_features": 64, "matching_register": 64})  # px of the pairs; 32 otherwise
 SHIFTS = ((2.0, -1.0), (-1.0, 2.0))
 """By how many pixels, x first, the infrared images of misaligned :func:`pairs` are off."""
 

@@ -153,6 +153,8 @@ def test_a_seed_gives_the_same_weights_twice_and_another_seed_others(tmp_path, n
         settings["auto_encoder_epochs"] = 1
     if name == "matching_register":
         settings |= {"crop": 64, "simulate": "translation:8+elastic:2", "noise": 0.1}
+    if name == "fused_features":
+        settings["crop"] = 64
     if name == "reconet":
         settings |= {"simulate": "elastic:2", "register_epochs": 1, "joint_epochs": 1}
     starts, results = [], []

@@ -16,7 +16,7 @@ from fusion_ros.engines import export
 from fusion_ros.engines.export import compare_onnx, compare_program, export_onnx, export_program
 from fusion_ros.errors import EngineError
 from fusion_ros.networks import NETWORKS, FusionNetwork, NetworkSpec, build_network
-from fusion_ros.spec import Gives, InputRange
+from fusion_ros.spec import InputRange, Takes
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -25,7 +25,9 @@ pytest.importorskip("onnxscript")
 TOLERANCE = 1e-4
 SIZES = [(48, 64), (37, 53), (64, 32)]
 SMALL = {
+    "fused_features": {"channels": 4},
     "lrrnet": {"blocks": 1},
+    "lrrnet_tracking": {"channels": 4, "hidden": 4, "blocks": 1},
     "matching_register": {"radius": 1, "passes": 2, "describing_width": 8, "deciding_width": 8},
     "reconet": {"width": 4, "recurrences": 1, "squarings": 2},
     "reconet_fuser": {"width": 4},
@@ -50,7 +52,7 @@ def _network(name: str) -> FusionNetwork:
 
 
 def _images(network: FusionNetwork, size: tuple[int, int], seed: int = 0) -> list[torch.Tensor]:
-    channels = network.settings.channels if network.spec.gives is Gives.FEATURES else 1
+    channels = network.settings.channels if network.spec.takes is Takes.FEATURES else 1
     peak = 255 if network.spec.input_range is InputRange.BYTE else 1
     images = np.random.default_rng(seed).random((2, 1, channels, *size), np.float32) * np.float32(peak)
     return [torch.from_numpy(image) for image in images]

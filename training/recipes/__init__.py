@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import PairRecipe, TrainingSettings
 from .didfuse import DIDFuseRecipe
+from .fused_features import FusedFeaturesRecipe
 from .lrrnet import LRRNetRecipe
 from .matching_register import MatchingRegisterRecipe
 from .reconet import ReCoNetFuserRecipe, ReCoNetRecipe
@@ -22,6 +23,7 @@ RECIPES: dict[str, type[PairRecipe]] = {
         RFNNestRecipe,
         LRRNetRecipe,
         DIDFuseRecipe,
+        FusedFeaturesRecipe,
     )
 }
 """Recipe name, equal to the network's name -> how to train it."""

@@ -1,0 +1,164 @@
+"""Fused features for trackers: one small backbone for both cameras, and a fusion head between its two outputs.
+
+RFN-Nest (Li et al., Information Fusion 73, 2021, section 5) and LRRNet (Li et al., IEEE TPAMI 2023, section 5.4)
+put their fusion modules between the two branches of Siamese trackers with a ResNet-50. Here the same modules stand
+behind a backbone that runs on a robot's CPU, and whose features are trained for a correlation filter.
+
+    infrared --> local contrast --> backbone ---+
+                                     (same)     +--> head --> fused
+    visible ---> local contrast --> backbone ---+
+
+A cell of the feature maps stands for 4 x 4 pixels: cell (x, y) is centred at pixel (4 x + 1.5, 4 y + 1.5), as
+:class:`fusion_ros.feature_grid.FeatureGrid` has it, and no layer moves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..settings import Settings, setting
+from .base import FeatureMap, FusionNetwork, Gives, NetworkSpec
+from .lrrnet_tracking import LRRNetTracking, LRRNetTrackingSettings
+from .rfn_tracking import RFNTracking, RFNTrackingSettings
+
+__all__ = ["STRIDE", "FeatureBackbone", "FusedFeatures", "FusedFeaturesSettings", "local_contrast"]
+
+STRIDE = 4
+"""Pixel pitch of the cells."""
+
+_AROUND = 7  # cells: side of the box whose mean and deviation are a pixel's surroundings
+_FAINT = 0.02  # of the range: a deviation about as large as this is noise, and stays small
+_COEFFICIENTS, _BLOCKS = 8, 1  # of LRRNet's module: with those of its paper it would cost more than all else
+_WEAK = 0.05  # mean square of a cell's features; what is weaker stays weak
+
+
+@dataclass(frozen=True)
+class FusedFeaturesSettings(Settings):
+    """How the network is built."""
+
+    channels: int = setting(32, "Channels of each camera's features.", bounds=(2, 512))
+    head: str = setting(
+        "rfn",
+        "The trained head: the RFN of RFN-Nest's tracker, or LRRNet's module.",
+        choices=("rfn", "lrrnet"),
+    )
+    fusion: str = setting(
+        "head",
+        "What fuses the cameras' features: the trained head; or, for comparison, their sum, or both side by side, "
+        "which is twice the channels.",
+        choices=("head", "sum", "concatenation"),
+    )
+
+
+class FusedFeatures(FusionNetwork):
+    """Backbone and head: 66,048 parameters; 1.63 G multiply-adds for a pair of 640 x 480, 0.71 G without the head."""
+
+    spec = NetworkSpec(
+        name="fused_features",
+        title="fused features",
+        source="ours, with the fusion modules for tracking of RFN-Nest and LRRNet",
+        gives=Gives.FEATURES,
+    )
+    Settings = FusedFeaturesSettings
+
+    def __init__(self, settings: FusedFeaturesSettings | None = None) -> None:
+        super().__init__(settings)
+        self.backbone = FeatureBackbone(self.settings.channels)
+        self.head = _head(self.settings)
+
+    def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """Return the fused features of two registered images.
+
+        Args:
+            infrared: ``(B, 1, H, W)`` in [0, 1], at least 8 x 8.
+            visible: Likewise, on the same pixel grid.
+
+        Returns:
+            ``(B, C, H / 4, W / 4)``, rounded down, of both signs; twice the channels if side by side.
+        """
+        return self.fuse(self.backbone(infrared), self.backbone(visible))
+
+    def fuse(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """Return the fused features of both cameras' own, ``(B, C, h, w)`` each."""
+        if self.settings.fusion == "sum":
+            return infrared + visible
+        if self.settings.fusion == "concatenation":
+            return torch.cat([infrared, visible], dim=1)
+        return self.head(infrared, visible)
+
+    def feature_maps(self) -> tuple[FeatureMap, ...]:
+        """Describe the fused features and each camera's own."""
+        channels = self.settings.channels
+        fused = 2 * channels if self.settings.fusion == "concatenation" else channels
+        return (
+            FeatureMap("fused", fused, STRIDE, "Fused features of both cameras."),
+            FeatureMap("infrared", channels, STRIDE, "Features of the infrared image alone."),
+            FeatureMap("visible", channels, STRIDE, "Features of the visible image alone."),
+        )
+
+    def features(self, infrared: Tensor, visible: Tensor) -> dict[str, Tensor]:
+        """Return the fused features and each camera's own; see :meth:`forward`."""
+        of_infrared, of_visible = self.backbone(infrared), self.backbone(visible)
+        return {"fused": self.fuse(of_infrared, of_visible), "infrared": of_infrared, "visible": of_visible}
+
+
+class FeatureBackbone(nn.Module):
+    """Features of one image of either camera: two halvings, and a residual of two 3x3 convolutions.
+
+    A correlation filter weighs cells by their energy, which a few strong edges would have to themselves. So each
+    cell's features are divided by their root mean square, as HOG's blocks are, but for weak ones, which stay weak.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        narrow = channels // 2
+        self.first = nn.Conv2d(1, narrow, 4, stride=2, padding=1)
+        self.second = nn.Conv2d(narrow, channels, 4, stride=2, padding=1)
+        self.gather = nn.Conv2d(channels, narrow, 3, padding=1)
+        self.spread = nn.Conv2d(narrow, channels, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return ``(B, C, H / 4, W / 4)``, rounded down, of ``(B, 1, H, W)`` in [0, 1].
+
+        The mean square of a cell's features is below 1.
+        """
+        plain = self.second(torch.relu(self.first(local_contrast(image))))
+        features = plain + self.spread(torch.relu(self.gather(torch.relu(plain))))
+        return features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK)
+
+
+def _head(settings: FusedFeaturesSettings) -> nn.Module:
+    if settings.head == "rfn":
+        return RFNTracking(RFNTrackingSettings(channels=settings.channels))
+    return LRRNetTracking(LRRNetTrackingSettings(settings.channels, _COEFFICIENTS, _BLOCKS))
+
+
+def local_contrast(image: Tensor) -> Tensor:
+    """Subtract what is around each pixel on average, and divide by how much it varies there.
+
+    Around is a box of 7 x 7 cells of 4 px, fewer at the border. Its moments are interpolated bilinearly between
+    cells. Where nothing varies, as in a black or saturated image, the result is 0; where only faint noise does,
+    it stays small, so that a camera that sees nothing says little.
+
+    Args:
+        image: ``(B, 1, H, W)`` in [0, 1].
+
+    Returns:
+        The same, of mean 0 and a deviation of at most about 1; rows and columns beyond the last whole cell are
+        left out.
+    """
+    height, width = image.shape[-2] // STRIDE * STRIDE, image.shape[-1] // STRIDE * STRIDE
+    image = F.pad(image, (0, 1, 0, 1))[..., :height, :width]  # see ReCoNetRegister.velocity_of
+    centred = image - _surroundings(image)
+    return centred / torch.sqrt(_surroundings(centred * centred) + _FAINT**2)
+
+
+def _surroundings(values: Tensor) -> Tensor:
+    """Return the mean around every pixel, ``(B, 1, H, W)`` of the same, whole cells."""
+    cells = F.avg_pool2d(values, STRIDE)
+    means = F.avg_pool2d(cells, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
+    return F.interpolate(means, scale_factor=float(STRIDE), mode="bilinear")

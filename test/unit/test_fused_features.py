@@ -1,0 +1,201 @@
+"""Fused features: where cells lie, what their contrast is, and what the heads are given."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from fusion_ros.feature_grid import FeatureGrid
+from fusion_ros.networks import (
+    FusedFeatures,
+    FusedFeaturesSettings,
+    LRRNetTracking,
+    RFNTracking,
+    build_network,
+    count_multiply_adds,
+    count_parameters,
+)
+from fusion_ros.networks.fused_features import STRIDE, local_contrast
+
+HEADS = ("rfn", "lrrnet")
+FUSIONS = (*HEADS, "sum", "concatenation")
+
+
+def _network(fusion: str = "rfn", channels: int = 8) -> FusedFeatures:
+    torch.manual_seed(3)
+    chosen = {"head": fusion} if fusion in HEADS else {"fusion": fusion}
+    return FusedFeatures(FusedFeaturesSettings(channels=channels, **chosen)).eval()
+
+
+def _images(*size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.rand(1, 1, *size, generator=generator) for _ in range(2))
+
+
+# --- where cells lie ---
+
+
+@torch.no_grad()
+def test_an_image_that_moves_by_a_cell_moves_its_features_by_one():
+    network = _network()
+    whole = _images(160, 176)
+    moved = tuple(image[..., STRIDE:, 3 * STRIDE :] for image in whole)
+    # Mean and deviation reach 4 cells each, the convolutions as many.
+    inside = (..., slice(12, -12), slice(12, -12))
+    torch.testing.assert_close(network(*moved)[inside], network(*whole)[..., 1:, 3:][inside], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_cells_are_centred_where_a_feature_grid_says():
+    # With kernels that are their own mirror images, mirroring an image mirrors its features about the same line,
+    # so the middle of the cells is the middle of the pixels.
+    network = _network("sum")
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            weight = module.weight + module.weight.flip(-1)
+            module.weight.copy_(weight + weight.flip(-2))
+    images = _images(32, 48)
+    for axis, pixels in ((-2, 32), (-1, 48)):
+        features = network(*images)
+        mirrored = network(*(image.flip(axis) for image in images))
+        torch.testing.assert_close(mirrored, features.flip(axis), atol=1e-5, rtol=1e-5)
+        grid = FeatureGrid(features[0].permute(1, 2, 0).numpy(), STRIDE, (32, 48))
+        assert grid.pixels((features.shape[axis] - 1) / 2) == (pixels - 1) / 2
+
+
+@pytest.mark.parametrize("size", [(8, 8), (17, 31), (46, 35)])
+@torch.no_grad()
+def test_pixels_beyond_the_last_whole_cell_are_left_out(size):
+    network = _network()
+    images = _images(*size)
+    height, width = size[0] // STRIDE, size[1] // STRIDE
+    fused = network(*images)
+    assert fused.shape == (1, 8, height, width)
+    whole = network(*(image[..., : STRIDE * height, : STRIDE * width] for image in images))
+    assert torch.equal(fused, whole)
+
+
+# --- contrast ---
+
+
+def _plain_surroundings(image: np.ndarray) -> np.ndarray:
+    """Means of 7 x 7 cells, as many as there are; linear between cells' centres, flat beyond the outermost."""
+    height, width = (side // STRIDE for side in image.shape)
+    cells = image.reshape(height, STRIDE, width, STRIDE).mean((1, 3))
+    means = np.array(
+        [[cells[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].mean() for x in range(width)] for y in range(height)]
+    )
+    rows, columns = (np.arange(side) for side in image.shape)
+    centres = [STRIDE * np.arange(side) + 1.5 for side in (height, width)]
+    down = np.stack([np.interp(rows, centres[0], column) for column in means.T], axis=1)
+    return np.stack([np.interp(columns, centres[1], row) for row in down])
+
+
+def test_contrast_equals_the_definition_in_numpy():
+    image = np.random.default_rng(5).random((48, 64))
+    centred = image - _plain_surroundings(image)
+    expected = centred / np.sqrt(_plain_surroundings(centred**2) + 0.02**2)
+    got = local_contrast(torch.from_numpy(image)[None, None])
+    np.testing.assert_allclose(got[0, 0], expected, atol=1e-12)
+
+
+@torch.no_grad()
+def test_gain_and_offset_of_a_camera_hardly_change_its_features():
+    image, _ = _images(64, 64)
+    network = _network("sum")
+    features = network.backbone(image)
+    assert (network.backbone(0.5 * image + 0.3) - features).abs().max() < 0.02 * features.abs().max()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+@torch.no_grad()
+def test_an_image_without_contrast_has_none_and_its_features_say_nothing_of_places(level):
+    flat = torch.full((1, 1, 64, 64), level)
+    assert local_contrast(flat).abs().max() < 1e-4
+    features = _network().backbone(flat)
+    assert features.isfinite().all()
+    inside = features[..., 3:-3, 3:-3]
+    assert (inside - inside[..., :1, :1]).abs().max() < 1e-3
+
+
+def test_faint_noise_is_not_made_as_strong_as_a_scene():
+    noise = 0.5 + 0.004 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert 0.1 < local_contrast(noise).std() < 0.25
+    scene, _ = _images(64, 64)
+    assert 0.95 < local_contrast(scene).std() < 1.05
+
+
+# --- backbone and heads ---
+
+
+@torch.no_grad()
+def test_both_cameras_have_the_same_backbone():
+    network = _network()
+    first, second = _images(32, 32)
+    one, other = network.features(first, second), network.features(second, first)
+    assert torch.equal(one["infrared"], other["visible"])
+    assert torch.equal(one["visible"], other["infrared"])
+    assert not torch.equal(one["fused"], other["fused"])
+
+
+@torch.no_grad()
+def test_no_cell_has_more_energy_than_one_a_channel():
+    image, _ = _images(64, 64)
+    energy = _network().backbone(image).square().mean(dim=1)
+    assert 0.1 < energy.mean() < energy.max() < 1
+
+
+@torch.no_grad()
+def test_a_head_is_the_papers_module_between_the_cameras_features():
+    images = _images(32, 32)
+    for head, module in (("rfn", RFNTracking), ("lrrnet", LRRNetTracking)):
+        network = _network(head)
+        assert isinstance(network.head, module)
+        maps = network.features(*images)
+        assert torch.equal(maps["fused"], network.head(maps["infrared"], maps["visible"]))
+        assert torch.equal(network(*images), maps["fused"])
+
+
+@torch.no_grad()
+def test_any_weights_can_be_added_or_put_side_by_side_instead():
+    images = _images(32, 32)
+    trained = _network("rfn")
+    for fusion, of in (("sum", torch.add), ("concatenation", lambda *maps: torch.cat(maps, dim=1))):
+        network = _network(fusion)
+        network.load_state_dict(trained.state_dict())
+        maps = network.features(*images)
+        assert torch.equal(maps["fused"], of(maps["infrared"], maps["visible"]))
+        assert torch.equal(network(*images), maps["fused"])
+        assert {item.name: item.channels for item in network.feature_maps()} == {
+            name: values.shape[1] for name, values in maps.items()
+        }
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_gradient_reaches_every_weight(head):
+    network = _network(head).train()
+    network(*_images(48, 48)).square().mean().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+@pytest.mark.parametrize("head", FUSIONS)
+@torch.no_grad()
+def test_openvino_can_run_it(head):
+    from fusion_ros.engines.openvino_graph import openvino_graph
+    from fusion_ros.engines.openvino_runtime import core
+
+    network, images = _network(head), _images(61, 83)
+    graph = openvino_graph(network, *(tuple(image.shape) for image in images))
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    given = compiled([image.numpy() for image in images])[0]
+    np.testing.assert_allclose(given, network(*images).numpy(), atol=1e-5)
+
+
+def test_it_is_small_enough_for_a_cpu():
+    network = build_network("fused_features")
+    assert count_multiply_adds(network, 480, 640) < 1.65e9
+    assert f"{count_parameters(network):,} parameters" in FusedFeatures.__doc__
