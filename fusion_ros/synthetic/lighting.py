@@ -12,6 +12,7 @@ __all__ = ["Lighting"]
 _LAMP_HEIGHT_M = 5.2
 _LAMPS = ((6.4, 25.0), (-5.9, 34.0), (6.4, 48.0), (-5.9, 60.0), (6.4, 76.0), (-5.9, 90.0))
 _EAVES = (9.0, 6.5)
+_HOT_KELVIN = 302.0
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,12 @@ class Lighting:
 
     Attributes:
         condition: ``day``, ``night`` or ``smoke``.
+        is_hot: The air is so warm that street, walls and clothes have about one temperature, close to that of
+            skin: thermal crossover.
     """
 
     condition: str
+    is_hot: bool = False
 
     @property
     def lamps(self) -> tuple[tuple[float, float, float], ...]:
@@ -37,6 +41,8 @@ class Lighting:
     @property
     def air_kelvin(self) -> float:
         """Temperature of the air."""
+        if self.is_hot:
+            return _HOT_KELVIN
         return {"day": 291.0, "night": 279.0, "smoke": 289.0}[self.condition]
 
     def gain(self, points: np.ndarray, normal: tuple[float, float, float] | None = None) -> np.ndarray:

@@ -17,7 +17,7 @@ from .render import Band, Picture, View
 from .surfaces import Surface
 from .traffic import Actor
 
-__all__ = ["Box", "Target", "TargetView", "Truth", "find_truth"]
+__all__ = ["Box", "Target", "TargetView", "Truth", "find_truth", "find_view"]
 
 Box = tuple[float, float, float, float]
 """``(x, y, width, height)`` in pixels; x, y is the first column and row."""
@@ -34,11 +34,14 @@ class TargetView:
         mask: ``(H, W)`` bool, the visible pixels.
         visibility: Visible pixels as a share of those that the whole target would cover if nothing
             stood in front and the image went on beyond its edges (by its own size on each side).
+        whole: Bounds of all those pixels; may reach beyond the image. None when no part of the target, hidden
+            or not, lies within the image.
     """
 
     box: Box | None
     mask: np.ndarray
     visibility: float
+    whole: Box | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +99,7 @@ def find_truth(
 ) -> Truth:
     """Follow the rays of both cameras; ``poses`` are camera-from-world, at each camera's own time."""
     bodies = {sensor: _bodies(actors, times_s[sensor], poses[sensor], lighting) for sensor in Sensor}
-    solid = [surface for surface in street if not surface.is_decal]
-    pictures = {}
-    for sensor in Sensor:
-        parts = [surface for body in bodies[sensor].values() for surface in body]
-        pictures[sensor] = views[sensor].paint([*solid, *parts], poses[sensor], _band(sensor))
+    pictures = {sensor: _solid(views[sensor], poses[sensor], street, bodies[sensor], sensor) for sensor in Sensor}
     flows = {sensor: _flow(sensor, views, pictures, poses, actors, times_s) for sensor in Sensor}
     rgb, thermal = pictures[Sensor.RGB], pictures[Sensor.THERMAL]
     return Truth(
@@ -112,6 +111,31 @@ def find_truth(
         thermal.targets,
         tuple(_targets(views, pictures, poses, bodies, actors, times_s[Sensor.RGB])),
     )
+
+
+def find_view(
+    view: View,
+    pose: np.ndarray,
+    street: Sequence[Surface],
+    actors: Sequence[Actor],
+    lighting: Lighting,
+    time_s: float,
+    identity: int,
+) -> TargetView | None:
+    """Return what the RGB camera, with its view and pose, sees of one actor; None outside its field of view."""
+    bodies = _bodies(actors, time_s, pose, lighting)
+    picture = _solid(view, pose, street, bodies, Sensor.RGB)
+    actor = {actor.identity: actor for actor in actors}[identity]
+    return _target_view(view, picture, pose, bodies[identity], Sensor.RGB, actor)
+
+
+def _solid(
+    view: View, pose: np.ndarray, street: Sequence[Surface], bodies: Mapping[int, list[Surface]], sensor: Sensor
+) -> Picture:
+    """A picture of what has a body: neither shadows nor light."""
+    fixed = [surface for surface in street if not surface.is_decal]
+    parts = [surface for body in bodies.values() for surface in body]
+    return view.paint([*fixed, *parts], pose, _band(sensor))
 
 
 def _band(sensor: Sensor) -> Band:
@@ -222,17 +246,24 @@ def _target_view(
     boxes = [box for box in view.boxes(parts, pose) if box is not None]
     if not boxes:
         return None
-    whole = _whole_size(view, boxes, parts, pose, sensor)
-    if whole == 0:
+    alone, (left, top) = _alone(view, boxes, parts, pose, sensor)
+    height, width = view.camera.size
+    if not alone[max(0, -top) : height - top, max(0, -left) : width - left].any():
         return None
     mask = picture.targets == actor.identity
-    return TargetView(_box(mask), mask, min(1.0, float(mask.sum()) / whole))
+    x, y, *size = _box(alone)
+    visibility = min(1.0, np.count_nonzero(mask) / np.count_nonzero(alone))
+    return TargetView(_box(mask), mask, visibility, (left + x, top + y, *size))
 
 
-def _whole_size(
+def _alone(
     view: View, boxes: list[tuple[int, int, int, int]], parts: list[Surface], pose: np.ndarray, sensor: Sensor
-) -> int:
-    """Pixels that the target alone covers, on an image that is larger where it reaches beyond the edge."""
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """What the target alone covers, on an image that is larger where it reaches beyond the edge.
+
+    Returns:
+        ``(h, w)`` bool, and the image's column and row of its first pixel.
+    """
     height, width = view.camera.size
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
@@ -241,9 +272,7 @@ def _whole_size(
     else:
         margin_x, margin_y = max(16, right - left), max(16, bottom - top)
         region = (left - margin_x, top - margin_y, right + margin_x, bottom + margin_y)
-    alone = View(view.camera, region).paint(parts, pose, _band(sensor))
-    inside = alone.targets[max(0, -region[1]) : height - region[1], max(0, -region[0]) : width - region[0]]
-    return int(np.count_nonzero(alone.targets)) if inside.any() else 0
+    return View(view.camera, region).paint(parts, pose, _band(sensor)).targets > 0, region[:2]
 
 
 def _box(mask: np.ndarray) -> Box | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # Part of the package -> the parts that it may import, beside itself.
-CORE_0 = {"arrays", "errors", "files", "frame", "provenance", "settings", "spec"}
+CORE_0 = {"arrays", "errors", "feature_grid", "files", "frame", "provenance", "settings", "spec"}
 LAYER_1 = {
     "chart_style",
     "media",
@@ -24,14 +24,16 @@ LAYER_1 = {
     "classical",
     "releases",
     "cards",
+    "tracking_sets",
 }
 LAYER_2 = {"weights", "checkpoints", "checkpoint_files", "engines", "alignment", "features", "tracking"}
-LAYER_3 = {"fusion_result", "pipeline", "evaluation"}
+LAYER_3 = {"fusion_result", "pipeline_opening", "pipeline_stages", "pipeline", "evaluation"}
 ALLOWED = {
     **dict.fromkeys(CORE_0, CORE_0),
     **dict.fromkeys(LAYER_1, CORE_0),
     "synthetic": CORE_0 | {"geometry", "imaging"},
     "media": CORE_0 | {"imaging"},
+    "tracking_sets": CORE_0 | {"media", "imaging"},
     **dict.fromkeys(LAYER_2, CORE_0 | LAYER_1),
     "checkpoints": CORE_0 | LAYER_1 | {"checkpoint_files"},
     "weights": CORE_0 | LAYER_1 | {"checkpoint_files", "checkpoints"},

@@ -24,6 +24,7 @@ from .msrs import Msrs
 from .roadscene import RoadScene
 from .synthetic import Synthetic
 from .tno import Tno
+from .tracking import Gtot, Lasher, Rgbt234, VotRgbt, Vtuav
 from .video import Video
 
 __all__ = [
@@ -50,6 +51,11 @@ SETS: dict[str, DataSet] = {
         Msrs(),
         M3fd(),
         Llvip(),
+        Gtot(),
+        Rgbt234(),
+        Lasher(),
+        Vtuav(),
+        VotRgbt(),
         Folders(),
         Video(),
         Bag(),
