@@ -17,6 +17,7 @@ __all__ = [
     "FusionError",
     "ImageError",
     "SettingsError",
+    "TrackingError",
     "WeightsError",
     "nearest_name",
     "shortened",
@@ -41,6 +42,10 @@ class CalibrationError(FusionError, ValueError):
 
 class AlignmentError(FusionError, RuntimeError):
     """The thermal image could not be brought onto the reference grid."""
+
+
+class TrackingError(FusionError, ValueError):
+    """A target cannot be followed: its box, or the features that it is to be followed on."""
 
 
 class WeightsError(FusionError, RuntimeError):
