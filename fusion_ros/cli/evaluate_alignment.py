@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import sys
 from collections import Counter
@@ -27,12 +26,12 @@ from ..evaluation.registration.run import AlignmentPlan, opened, pairs_of, run
 from ..evaluation.registration.tables import markdown
 from ..evaluation.results import AS_RECORDED
 from ..frame import Sensor
-from ..imaging import compressed_data
 from ..pipeline import FusionSettings
 from ..synthetic.misalign import parse_misalignments
 from .evaluation_inputs import chosen_recordings
 from .options import settings_from
 from .pictures import contact_sheet
+from .report_folder import write_report_folder
 from .sinks import refuse_existing
 
 __all__ = ["evaluate_aligners"]
@@ -196,9 +195,8 @@ def _found(plan: AlignmentPlan, wanted: Sequence[_Shown]) -> list[tuple[_Shown, 
 
 
 def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Path) -> None:
-    """Write everything beside what is there, then put it in place: an interruption leaves no half report."""
     chart = error_chart(evaluation)
-    contents = {
+    contents: dict[str, str | bytes] = {
         "alignment.csv": evaluation.to_csv(),
         "alignment.json": evaluation.to_json(),
         "times.json": evaluation.times_json(),
@@ -206,22 +204,4 @@ def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Pat
         "alignment.png": chart,
         "alignment.html": page(evaluation, chart, sheets),
     }
-    for number, sheet in enumerate(sheets):
-        contents[f"{_PICTURES}/{number:02d}_{_file_name(sheet.title)}.png"] = compressed_data(sheet.image, "png")
-    drafts = folder / _WORK / "report"
-    try:
-        (drafts / _PICTURES).mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            # A file name of the user's may hold bytes that are no text.
-            data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-            (drafts / name).write_bytes(data)
-        shutil.rmtree(folder / _PICTURES, ignore_errors=True)
-        (drafts / _PICTURES).replace(folder / _PICTURES)
-        for name in _REPORTS:
-            (drafts / name).replace(folder / name)
-    except OSError as error:
-        raise FusionError(f"{folder}: the report cannot be written: {error.strerror}") from error
-
-
-def _file_name(title: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", title).strip("_.")[:120]
+    write_report_folder(folder, _WORK, contents, _PICTURES, sheets)

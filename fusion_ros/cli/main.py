@@ -30,6 +30,7 @@ VERBS = {
     "calibrate": "find where the thermal image lies in the RGB image, from recordings or a board",
     "compare": "several methods on the same pairs as one picture, or two evaluations in numbers",
     "evaluate": "measure methods on folders, videos and bags: numbers, plots, a report",
+    "track": "follow a target through two videos, two folders of images or a bag",
     "metrics": "list the metrics with their variants",
     "synth": "render a synthetic rig's recording with exact ground truth",
     "bag": "make a bag from pictures, or say what is in one",

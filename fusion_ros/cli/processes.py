@@ -20,6 +20,8 @@ __all__ = ["Processes", "isolated_environment", "node_command", "tail"]
 
 _NODES = {
     "fusion_node": "fusion_ros.nodes.fusion_node",
+    "feature_node": "fusion_ros.nodes.feature_node",
+    "tracker_node": "fusion_ros.nodes.tracker_node",
     "synthetic_camera_node": "fusion_ros.nodes.synthetic_camera_node",
     "bag_player_node": "fusion_ros.cli.play",
     "recorder_node": "fusion_ros.cli.record",

@@ -12,7 +12,7 @@ from fusion_ros.cli.main import VERBS, main, verb_parser
 
 OUR_VERBS = (
     *("bag", "bench", "calibrate", "compare", "evaluate", "export", "fuse", "import-weights", "metrics", "models"),
-    "synth",
+    *("synth", "track"),
 )
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-EXECUTABLES = {"fusion-ros", "fusion_node", "synthetic_camera_node", "bag_player_node", "recorder_node"}
+EXECUTABLES = {
+    "fusion-ros",
+    "fusion_node",
+    "feature_node",
+    "tracker_node",
+    "synthetic_camera_node",
+    "bag_player_node",
+    "recorder_node",
+}
 PACKAGED = ("fusion_ros", "launch", "config", "models", "resource", "package.xml", "setup.py", "setup.cfg")
 
 needs_colcon = pytest.mark.skipif(
