@@ -40,6 +40,8 @@ setup(
         "console_scripts": [
             "fusion-ros = fusion_ros.cli.main:main",
             "fusion_node = fusion_ros.nodes.fusion_node:main",
+            "feature_node = fusion_ros.nodes.feature_node:main",
+            "tracker_node = fusion_ros.nodes.tracker_node:main",
             "synthetic_camera_node = fusion_ros.nodes.synthetic_camera_node:main",
             "bag_player_node = fusion_ros.cli.play:node_main",
             "recorder_node = fusion_ros.cli.record:node_main",

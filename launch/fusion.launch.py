@@ -8,15 +8,23 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
 # Argument -> the parameter that it sets.
-PARAMETERS = {"model": "model", "engine": "engine.name", "device": "engine.device", "use_sim_time": "use_sim_time"}
+PARAMETERS = {
+    "model": "model",
+    "features": "features.model",
+    "engine": "engine.name",
+    "device": "engine.device",
+    "use_sim_time": "use_sim_time",
+}
 ARGUMENTS = {
     # name: (default, description)
     "rgb": ("rgb/image_raw", "RGB image topic; its camera_info is taken from beside it"),
     "thermal": ("thermal/image_raw", "Thermal image topic; its camera_info is taken from beside it"),
     "fused": ("fused/image", "Topic of the fused image"),
     "namespace": ("", "Namespace of the node and of its relative topics"),
+    "executable": ("fusion_node", "fusion_node, or feature_node for fused features without a fused image"),
     "name": ("fusion_node", "Name of the node"),
     "model": ("", "Name of a shipped model, or path of a model folder; empty keeps what params_file says"),
+    "features": ("", "Model whose feature maps are offered, likewise; empty keeps what params_file says"),
     "engine": ("", "What runs the network: auto, torch or openvino; empty keeps what params_file says"),
     "device": ("", "Device of the engine: auto, cpu, cuda or cuda:N; empty keeps what params_file says"),
     "use_sim_time": (
@@ -50,7 +58,7 @@ def fusion_node(context: LaunchContext) -> list[LifecycleNode]:
     parameters = {PARAMETERS[name]: yaml.safe_load(value) for name, value in given.items() if value}
     node = LifecycleNode(
         package="fusion_ros",
-        executable="fusion_node",
+        executable=LaunchConfiguration("executable"),
         name=LaunchConfiguration("name"),
         namespace=LaunchConfiguration("namespace"),
         output="screen",

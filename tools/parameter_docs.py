@@ -9,11 +9,14 @@ from fusion_ros.nodes.bag_player_node import PlayerSettings
 from fusion_ros.nodes.fusion_node import FusionNodeSettings
 from fusion_ros.nodes.recorder_node import RecorderSettings
 from fusion_ros.nodes.synthetic_camera_node import SyntheticCameraSettings
+from fusion_ros.nodes.tracker_node import TrackerNodeSettings
 from fusion_ros.settings import markdown_table
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 SECTIONS = (
     ("fusion_node", "", (FusionNodeSettings,)),
+    ("feature_node", "Those of fusion_node, with `model: none` and `features.model: fused_features`.", ()),
+    ("tracker_node", "", (TrackerNodeSettings,)),
     ("synthetic_camera_node", "", (SyntheticCameraSettings,)),
     ("bag_player_node", "`bag` names the bag to play; beside it:", (ReplaySettings, PlayerSettings)),
     (

@@ -55,7 +55,7 @@ class FusedFeaturesSettings(Settings):
 
 
 class FusedFeatures(FusionNetwork):
-    """Backbone and head: 66,048 parameters; 1.63 G multiply-adds for a pair of 640 x 480, 0.71 G without the head."""
+    """Backbone and head: 66,048 parameters; 1.63 G multiply-adds for 640 x 480, 0.71 G of them before the head."""
 
     spec = NetworkSpec(
         name="fused_features",

@@ -62,7 +62,7 @@ class SyntheticCameraNode(Node):
                 return
             late_s = time.monotonic() - start - due[sensor]
             if late_s < self._period_s[sensor]:
-                self._publish(sensor, due[sensor])
+                self._publish(sensor, due[sensor], late_s)
             else:
                 self.get_logger().warning(
                     f"{sensor.value}: rendering cannot keep {1 / self._period_s[sensor]:g} Hz on this machine and "
@@ -71,10 +71,11 @@ class SyntheticCameraNode(Node):
                 )
             due[sensor] += self._period_s[sensor]
 
-    def _publish(self, sensor: Sensor, world_time_s: float) -> None:
+    def _publish(self, sensor: Sensor, world_time_s: float, late_s: float) -> None:
         if not self._images[sensor].get_subscription_count() + self._infos[sensor].get_subscription_count():
             return
-        stamp_ns = self.get_clock().now().nanoseconds
+        # The stamp is the time of capture, not of rendering: else the cameras drift apart on a slow machine.
+        stamp_ns = self.get_clock().now().nanoseconds - round(late_s * 1e9)
         frame = capture_frame(self._world, sensor, world_time_s, stamp_ns)
         head = header(frame.stamp_ns, frame.frame_id)
         self._images[sensor].publish(image_message(frame.pixels, frame.encoding, head))

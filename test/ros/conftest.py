@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from live_rig import LiveRig
+
+if TYPE_CHECKING:
+    from tracker_live import TrackerRig
 
 if importlib.util.find_spec("rclpy") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -31,5 +35,15 @@ def context() -> Iterator[None]:
 def rig(context, request) -> Iterator[LiveRig]:
     """A live rig in a namespace of its own."""
     live = LiveRig(f"/t{abs(hash(request.node.name)) % 10**8}")
+    yield live
+    live.close()
+
+
+@pytest.fixture
+def tracker_rig(context, request) -> Iterator[TrackerRig]:
+    """A live rig around a tracker node, in a namespace of its own."""
+    from tracker_live import TrackerRig
+
+    live = TrackerRig(f"/k{abs(hash(request.node.name)) % 10**8}")
     yield live
     live.close()

@@ -13,6 +13,8 @@ FILES = {
                          "log_level"},
     "demo.launch.py": {"condition", "model", "engine", "device", "namespace", "log_level"},
     "replay.launch.py": {"bag", "rate", "loop", "start_offset", "record", "rgb", "thermal"},
+    "tracking.launch.py": {"rgb", "thermal", "features", "modality", "initial_box", "namespace", "params_file",
+                           "tracker_params_file", "use_sim_time", "synthetic", "log_level"},
 }  # fmt: skip
 
 needs_launch = pytest.mark.skipif(
@@ -43,6 +45,11 @@ def test_the_shipped_parameter_files_are_accepted(repository):
         FusionNodeSettings.from_mapping(load_yaml(file))
 
 
+def _assigned(tree: ast.Module, name: str) -> ast.expr:
+    (value,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == name]
+    return value
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_argument_that_is_used_is_declared(repository, name):
     """Holds without ROS, too: launch itself finds this out only when somebody starts the file."""
@@ -53,12 +60,56 @@ def test_every_argument_that_is_used_is_declared(repository, name):
         named = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == function and c.args]
         return {c.args[0].value for c in named if isinstance(c.args[0], ast.Constant)}
 
-    (table,) = [
-        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "ARGUMENTS"
-    ]
+    table = _assigned(tree, "ARGUMENTS")
     declared = {key.value for key in table.keys} | first_strings("DeclareLaunchArgument")
     assert first_strings("LaunchConfiguration") <= declared
     assert FILES[name] <= declared
+
+
+@pytest.mark.parametrize("name", ["demo.launch.py", "replay.launch.py", "tracking.launch.py"])
+def test_what_is_forwarded_to_the_fusion_launch_file_is_declared_there(repository, name):
+    """launch hands on what the included file does not know, without a word."""
+    trees = {n: ast.parse((repository / "launch" / n).read_text()) for n in (name, "fusion.launch.py")}
+    forwarded = set(ast.literal_eval(_assigned(trees[name], "FORWARDED")))
+    assert forwarded <= set(ast.literal_eval(_assigned(trees["fusion.launch.py"], "ARGUMENTS")))
+    own = set(ast.literal_eval(_assigned(trees[name], "ARGUMENTS")))
+    assert forwarded <= own
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("given", "parameters", "image"),
+    [
+        ({}, {}, "rgb/image_raw"),
+        (
+            {"modality": "thermal", "initial_box": "300,180,40,90", "use_sim_time": "true"},
+            {"modality": "thermal", "initial_box": [300.0, 180.0, 40.0, 90.0], "use_sim_time": True},
+            "rgb/image_raw",
+        ),
+        (
+            {"initial_box": "[1, 2, 3.5, 4]", "model": "reconet"},
+            {"initial_box": [1.0, 2.0, 3.5, 4.0]},
+            "fused/image",
+        ),
+        ({"model": "none"}, {}, "rgb/image_raw"),
+        ({"image": "/other/image", "rgb": "/cam/image_raw"}, {}, "/other/image"),
+        ({"rgb": "/cam/image_raw"}, {}, "/cam/image_raw"),
+    ],
+)
+def test_the_tracker_gets_what_the_arguments_say(repository, monkeypatch, given, parameters, image):
+    from launch import LaunchContext
+
+    from fusion_ros.nodes.tracker_node import TrackerNodeSettings
+
+    file = runpy.run_path(str(repository / "launch" / "tracking.launch.py"))
+    context = LaunchContext()
+    defaults = {name: default for name, (default, _) in file["ARGUMENTS"].items()}
+    context.launch_configurations.update(defaults | given)
+    monkeypatch.setitem(file["tracker_node"].__globals__, "LifecycleNode", lambda **described: described)
+    node = file["tracker_node"](context)
+    assert node["parameters"] == ([parameters] if parameters else [])
+    assert node["remappings"] == [("fused/image", image)]
+    TrackerNodeSettings.from_mapping({n: v for n, v in parameters.items() if n != "use_sim_time"})
 
 
 def test_the_synthetic_rigs_parameter_file_is_its_homography(repository):
