@@ -24,11 +24,12 @@ lint: ## Style and import checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: ## Methods in each engine, metrics, alignment, steps of training, each against a plain writing; loading
+bench: ## Methods in each engine, metrics, alignment, tracking, steps of training, each against a plain writing; loading
 	@$(PYTHON) tools/bootstrap.py $(VENV) test
 	@$(RUN) -m fusion_ros.cli bench $(ARGS)
 	@$(RUN) -m tools.metrics_bench
 	@$(RUN) -m tools.alignment_bench
+	@$(RUN) -m tools.tracking_bench
 	@$(RUN) -m tools.training_bench
 
 docs: ## Write docs/parameters.md, the table of metrics, and the settings of training, from the code
