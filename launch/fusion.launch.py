@@ -3,9 +3,10 @@
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.substitutions import FindPackageShare
+
+from fusion_ros.ros.launching import declared, shared_file
 
 # Argument -> the parameter that it sets.
 PARAMETERS = {
@@ -37,19 +38,12 @@ ARGUMENTS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the node with every argument declared."""
-    share = FindPackageShare("fusion_ros")
-    arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
-    ]
-    arguments.append(
-        DeclareLaunchArgument(
-            "params_file",
-            default_value=PathJoinSubstitution([share, "config", "fusion.yaml"]),
-            description="YAML file whose values override the built-in defaults",
-        )
+    params_file = DeclareLaunchArgument(
+        "params_file",
+        default_value=shared_file("config", "fusion.yaml"),
+        description="YAML file whose values override the built-in defaults",
     )
-    return LaunchDescription([*arguments, OpaqueFunction(function=fusion_node)])
+    return LaunchDescription([*declared(ARGUMENTS), params_file, OpaqueFunction(function=fusion_node)])
 
 
 def fusion_node(context: LaunchContext) -> list[LifecycleNode]:

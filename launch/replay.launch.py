@@ -3,25 +3,16 @@
 The player publishes /clock, and fusion_node lives by it. With ``record`` the fused topic goes into a new bag.
 """
 
-import os
-
 from launch import LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    IncludeLaunchDescription,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-    TimerAction,
-)
+from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, TimerAction
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+
+from fusion_ros.ros.launching import declared, fusion_launch, room_for_images
 
 ARGUMENTS = {
     "rate": ("1.0", "Playing speed relative to the recording"),
@@ -43,11 +34,7 @@ DRAIN_S = 2.0
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the player, the fusion node and the optional recorder; all end with the bag."""
-    arguments = [DeclareLaunchArgument("bag", description="Bag to play: rosbag2 (sqlite3, mcap) or rosbag1")]
-    arguments += [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
-    ]
+    bag = DeclareLaunchArgument("bag", description="Bag to play: rosbag2 (sqlite3, mcap) or rosbag1")
     player = Node(
         package="fusion_ros",
         executable="bag_player_node",
@@ -71,27 +58,11 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[{"out": ParameterValue(LaunchConfiguration("record"), value_type=str)}],
         remappings=[("fused/image", LaunchConfiguration("fused"))],
     )
-    fusion = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([FindPackageShare("fusion_ros"), "launch", "fusion.launch.py"])
-        ),
-        launch_arguments={
-            "use_sim_time": "true",
-            **{name: LaunchConfiguration(name) for name in FORWARDED},
-        }.items(),
-    )
+    fusion = fusion_launch(FORWARDED, use_sim_time="true")
     end = RegisterEventHandler(
         OnProcessExit(
             target_action=player,
             on_exit=[TimerAction(period=DRAIN_S, actions=[EmitEvent(event=Shutdown(reason="the bag has ended"))])],
         )
     )
-    return LaunchDescription([*arguments, room_for_images(), fusion, recorder, player, end])
-
-
-def room_for_images() -> SetEnvironmentVariable:
-    """Give Fast DDS shared memory that holds colour images; Kilted renamed the variable."""
-    older = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "jazzy")
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-    profile = PathJoinSubstitution([FindPackageShare("fusion_ros"), "config", "fastdds.xml"])
-    return SetEnvironmentVariable(name, profile)
+    return LaunchDescription([bag, *declared(ARGUMENTS), room_for_images(), fusion, recorder, player, end])

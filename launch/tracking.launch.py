@@ -3,21 +3,14 @@
 Starts feature_node and tracker_node, and with ``synthetic:=true`` cameras that look at a synthetic street.
 """
 
-import os
-
 import yaml
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import (
-    DeclareLaunchArgument,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
+from launch.actions import OpaqueFunction
 from launch.conditions import IfCondition
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.substitutions import FindPackageShare
+
+from fusion_ros.ros.launching import declared, fusion_launch, room_for_images, shared_file
 
 ARGUMENTS = {
     # name: (default, description)
@@ -59,29 +52,16 @@ FORWARDED = (
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the nodes with every argument declared."""
-    arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*arguments, room_for_images(), OpaqueFunction(function=nodes)])
+    return LaunchDescription([*declared(ARGUMENTS), room_for_images(), OpaqueFunction(function=nodes)])
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return feature_node, as fusion.launch.py starts it, tracker_node, and the cameras where they are wanted."""
-    share = FindPackageShare("fusion_ros")
     is_synthetic = IfCondition(LaunchConfiguration("synthetic")).evaluate(context)
-    params_file = LaunchConfiguration("params_file").perform(context) or PathJoinSubstitution(
-        [share, "config", "synthetic.yaml" if is_synthetic else "fusion.yaml"]
+    params_file = LaunchConfiguration("params_file").perform(context) or shared_file(
+        "config", "synthetic.yaml" if is_synthetic else "fusion.yaml"
     )
-    features = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "fusion.launch.py"])),
-        launch_arguments={
-            "executable": "feature_node",
-            "name": "feature_node",
-            "params_file": params_file,
-            **{name: LaunchConfiguration(name) for name in FORWARDED},
-        }.items(),
-    )
+    features = fusion_launch(FORWARDED, executable="feature_node", name="feature_node", params_file=params_file)
     return [*([cameras(context)] if is_synthetic else []), features, tracker_node(context)]
 
 
@@ -124,11 +104,3 @@ def tracker_node(context: LaunchContext) -> LifecycleNode:
         remappings=[("fused/image", given("image") or (given("fused") if is_fused else given("rgb")))],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-
-
-def room_for_images() -> SetEnvironmentVariable:
-    """Give Fast DDS shared memory that holds feature maps; Kilted renamed the variable."""
-    older = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "jazzy")
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-    profile = PathJoinSubstitution([FindPackageShare("fusion_ros"), "config", "fastdds.xml"])
-    return SetEnvironmentVariable(name, profile)

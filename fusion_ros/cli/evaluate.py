@@ -9,14 +9,11 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from .. import __version__
 from ..classical import CLASSICAL
@@ -37,6 +34,7 @@ from ..synthetic.misalign import parse_misalignments
 from ..timing import PairingSettings
 from ..weights import find_model, verify
 from .evaluation_inputs import add_source_arguments, chosen_recordings
+from .evaluation_running import progress, with_shared_threads
 from .options import add_settings, settings_from
 from .sinks import refuse_existing
 from .tracking_inputs import add_tracking_arguments, refuse_without_trackers
@@ -128,14 +126,14 @@ def main(args: argparse.Namespace) -> int:
 
         _check_numbers(args)
         _check_packages(())
-        return evaluate_trackers(args, _facts(), _progress)
+        return evaluate_trackers(args, _facts(), progress)
     refuse_without_trackers(args)
     if args.align is not None:
         from .evaluate_alignment import evaluate_aligners
 
         _check_numbers(args)
         _check_packages(())
-        return evaluate_aligners(args, _facts(), _progress)
+        return evaluate_aligners(args, _facts(), progress)
     refuse_existing(args.out, _is_finished(args.out), args.overwrite)
     _check_numbers(args)
     settings = settings_from(args, FusionSettings)
@@ -172,7 +170,7 @@ def _run(
     plan: Plan, described: Sequence[MethodFacts], args: argparse.Namespace
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
     facts = _facts()
-    with _progress(plan.count) as on_moments:
+    with progress(plan.count) as on_moments:
         return run(
             plan,
             args.out / _WORK,
@@ -235,8 +233,7 @@ def _methods(
             raise FusionError(f"{name!r} is named twice; give fused images another name with LABEL=PATH")
     if settings.network and len(names) != 1:
         raise FusionError("--network holds the settings of one method's network; evaluate that method alone")
-    threads = settings.engine.threads or (max(1, available_cores() // args.workers) if args.workers > 1 else 0)
-    settings = replace(settings, engine=replace(settings.engine, threads=threads))
+    settings = with_shared_threads(settings, args.workers)
     methods = [Method(label, settings, is_given=True) for label in labels]
     facts = [MethodFacts(label, "fused images as they were given") for label in labels]
     for name in names:
@@ -299,12 +296,6 @@ def _facts() -> dict[str, str]:
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
-        yield lambda number: bar.update(number)
 
 
 def _write(evaluation: Evaluation, pictures: Mapping[PictureKey, Thumbnails], folder: Path) -> None:

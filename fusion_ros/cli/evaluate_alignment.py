@@ -6,20 +6,19 @@ import argparse
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..engines.base import available_cores
 from ..errors import FusionError, shortened
 from ..evaluation.conditions import Condition
+from ..evaluation.document import Sheet
 from ..evaluation.registration import AlignerFacts, AlignmentEvaluation, PairImages
 from ..evaluation.registration.aligners import Aligner
 from ..evaluation.registration.measure import deformed, recorded
-from ..evaluation.registration.page import Sheet, page
+from ..evaluation.registration.page import page
 from ..evaluation.registration.pictures import flow_scale, pictures_of
 from ..evaluation.registration.plots import error_chart
 from ..evaluation.registration.run import AlignmentPlan, opened, pairs_of, run
@@ -29,8 +28,9 @@ from ..frame import Sensor
 from ..pipeline import FusionSettings
 from ..synthetic.misalign import parse_misalignments
 from .evaluation_inputs import chosen_recordings
+from .evaluation_running import Progress, with_shared_threads
 from .options import settings_from
-from .pictures import contact_sheet
+from .pictures import contact_sheet, tile_of
 from .report_folder import write_report_folder
 from .sinks import refuse_existing
 
@@ -42,8 +42,6 @@ _PICTURES = "alignment_pictures"
 _WORK = ".unfinished_alignment"
 _FORBIDDEN = ("method", "fused_topic", "degrade", "cluster")
 _PAIRS_SHOWN = 3
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progress: Progress) -> int:
@@ -98,8 +96,7 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
         raise FusionError(
             "--align: expected --reference rgb, for it is the thermal image that is deformed and moved"
         )
-    threads = settings.engine.threads or (max(1, available_cores() // args.workers) if args.workers > 1 else 0)
-    settings = replace(settings, engine=replace(settings.engine, threads=threads))
+    settings = with_shared_threads(settings, args.workers)
     recordings, _ = chosen_recordings(args, Sensor.RGB)
     names = [name for name in map(str.strip, args.align.split(",")) if name]
     if not names:
@@ -161,10 +158,8 @@ def _deformed_sheet(
 
 
 def _sheet(title: str, rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], width: int) -> Sheet:
-    height, full_width = rows[0][0].shape[:2]
-    tile = round(height * min(1.0, width / full_width)), min(width, full_width)
     captions = ("thermal in RGB", "edges: thermal red, RGB cyan", "flow: wanted, then found")
-    return Sheet(title, contact_sheet(rows, captions=captions, labels=labels, tile=tile))
+    return Sheet(title, contact_sheet(rows, captions=captions, labels=labels, tile=tile_of(rows[0][0], width)))
 
 
 def _chosen(evaluation: AlignmentEvaluation) -> list[_Shown]:

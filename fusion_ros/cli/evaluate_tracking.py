@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..engines.base import available_cores
 from ..errors import FusionError, shortened
 from ..evaluation.conditions import Condition
-from ..evaluation.registration.page import Sheet
+from ..evaluation.document import Sheet
 from ..evaluation.results import AS_RECORDED
 from ..evaluation.tracking import TrackerFacts, TrackingEvaluation, TrackingPlan, parse_trackers
 from ..evaluation.tracking.features import open_features
@@ -28,8 +26,9 @@ from ..synthetic.degrade import parse_degradations
 from ..synthetic.misalign import parse_misalignments
 from ..tracking import TrackerSettings
 from ..weights import find_model, verify
+from .evaluation_running import Progress, with_shared_threads
 from .options import settings_from
-from .pictures import contact_sheet
+from .pictures import contact_sheet, tile_of
 from .report_folder import write_report_folder
 from .sinks import refuse_existing
 from .tracking_inputs import chosen_sequences, render_sequences
@@ -41,8 +40,6 @@ _CHARTS = {"tracking.png": "Success and precision", "stress.png": "Under stress"
 _PICTURES = "tracking_pictures"
 _WORK = ".unfinished_tracking"
 _FORBIDDEN = ("method", "align", "fused_topic", "cluster", "names")
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def evaluate_trackers(args: argparse.Namespace, facts: Mapping[str, str], progress: Progress) -> int:
@@ -107,8 +104,7 @@ def _plan(args: argparse.Namespace) -> TrackingPlan:
     settings = settings_from(args, FusionSettings)
     if settings.reference != "rgb":
         raise FusionError("--tracking: expected --reference rgb, for true boxes are in pixels of the RGB image")
-    threads = settings.engine.threads or (max(1, available_cores() // args.workers) if args.workers > 1 else 0)
-    settings = replace(settings, engine=replace(settings.engine, threads=threads))
+    settings = with_shared_threads(settings, args.workers)
     conditions = _conditions(args)
     method = settings.alignment.fine.method
     has_misalignment = any(condition.is_misalignment for condition in conditions)
@@ -164,8 +160,7 @@ def _sheets(plan: TrackingPlan, evaluation: TrackingEvaluation, width: int) -> l
     sheets = []
     for name, why in chosen.items():
         strip = strip_of(evaluation, by_name[name], why)
-        height, full_width = strip.images[0][0].shape[:2]
-        tile = round(height * min(1.0, width / full_width)), min(width, full_width)
+        tile = tile_of(strip.images[0][0], width)
         image = contact_sheet(strip.images, captions=strip.captions, labels=("RGB", "thermal"), tile=tile)
         sheets.append(Sheet(strip.title, image))
     return sheets

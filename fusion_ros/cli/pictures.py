@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["contact_sheet"]
+__all__ = ["contact_sheet", "tile_of"]
 
 _BORDER = 2
 _LINE = 28  # px, height of the line of captions
@@ -43,6 +43,12 @@ def contact_sheet(
         corner = [_text("", _LINE, _MARGIN)] if captions else []
         bands = [np.hstack(pair) for pair in zip([*corner, *heads], bands, strict=True)]
     return np.vstack(bands)
+
+
+def tile_of(image: np.ndarray, width: int) -> tuple[int, int]:
+    """Return ``(h, w)`` of a tile for images of this one's size: as they are, or shrunk to ``width`` px."""
+    height, full_width = image.shape[:2]
+    return round(height * min(1.0, width / full_width)), min(width, full_width)
 
 
 def _tile(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

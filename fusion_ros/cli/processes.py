@@ -53,6 +53,8 @@ def isolated_environment() -> dict[str, str]:
 
     The domain is picked by process id; the shared-memory transport gets room for colour images.
     """
+    from ..ros.dds import profiles_variable
+
     environment = dict(os.environ)
     environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     if environment.get("ROS_DISTRO") == "humble":
@@ -62,10 +64,7 @@ def isolated_environment() -> dict[str, str]:
     for folder in share_folders():
         profiles = folder / "config" / "fastdds.xml"
         if profiles.is_file():
-            # Kilted renamed the variable and warns about the old name.
-            older = environment.get("ROS_DISTRO", "jazzy") in ("humble", "jazzy")
-            name = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-            environment.setdefault(name, str(profiles))
+            environment.setdefault(profiles_variable(), str(profiles))
             break
     return environment
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
-from ..evaluation.registration.page import Sheet
+from ..evaluation.document import Sheet
 from ..imaging import compressed_data
 
 __all__ = ["write_report_folder"]

@@ -5,7 +5,6 @@ Nothing here is HTML yet, but for the plots.
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from ..chart_style import FAINT, INK, Look, style_of
 from ..errors import shortened
 from ..metrics import Column
 from . import plots
+from .html import data_url
 from .ranking import Ranks, basis, places, ranks, verdict, worst_and_best
 from .results import (
     AS_RECORDED,
@@ -288,7 +288,7 @@ def _images(pictures: Thumbnails | None) -> list[tuple[str, str]]:
     if pictures is None:
         return []
     jpegs = {"thermal": pictures.thermal, "RGB": pictures.rgb, "fused": pictures.fused}
-    return [(name, f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}") for name, jpeg in jpegs.items()]
+    return [(name, data_url(jpeg, "jpeg")) for name, jpeg in jpegs.items()]
 
 
 def _values(evaluation: Evaluation, frame: FrameRecord, share: Mapping[str, float]) -> list[_Cell]:

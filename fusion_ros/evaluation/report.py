@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import FusionError
+from .html import FOLDER, rendered
 from .page import contents
 from .ranking import worst_and_best
 from .results import Evaluation, PictureKey, Thumbnails
 
 __all__ = ["worst_and_best", "write_report"]
-
-_FOLDER = Path(__file__).parent
 
 
 def write_report(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbnails], path: Path) -> None:
@@ -42,21 +41,9 @@ def write_report(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbna
 
 
 def _render(evaluation: Evaluation, thumbnails: Mapping[PictureKey, Thumbnails]) -> str:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise FusionError("the report needs Jinja2, which is not installed: pip install jinja2") from error
-
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html.j2").render(
-        style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
+    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+    return rendered(
+        "report.html.j2",
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **contents(evaluation, thumbnails),

@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -36,7 +36,7 @@ from ..timing import OffsetStatistics, Pair, PairingCounts, PairingSettings, Sta
 from .fusion_cameras import FusionCameras
 from .fusion_inputs import FusionInputs, InputSettings
 from .fusion_outputs import FusionOutputs
-from .spinning import explained, run_lifecycle_node
+from .spinning import StoppableNode, explained, run_lifecycle_node
 
 __all__ = ["FusionNode", "FusionNodeSettings", "main"]
 
@@ -60,7 +60,7 @@ class FusionNodeSettings(FusionSettings):
     )
 
 
-class FusionNode(LifecycleNode):
+class FusionNode(StoppableNode):
     """Pairs, aligns and fuses two camera streams; the module's docstring tells the structure."""
 
     NAME: ClassVar[str] = "fusion_node"
@@ -128,33 +128,8 @@ class FusionNode(LifecycleNode):
         self._outputs.announce(self.settings.features)  # publishers are silent until now
         return activated
 
-    @explained
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening, finish the pair in hand and account for the rest."""
-        self._stop()
-        return super().on_deactivate(state)
-
-    @explained
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and the publishers."""
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
-    @explained
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free whatever is still there."""
-        self._stop()
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
-    @explained
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything after a defect, so that the node can be configured again."""
-        self._stop()
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
     def _stop(self) -> None:
+        """Stop listening, finish the pair in hand and account for the rest."""
         if self._inputs is not None:
             self._inputs.destroy()
         for timer in self._timers_while_active:
@@ -168,6 +143,7 @@ class FusionNode(LifecycleNode):
             self._worker = None
 
     def _free(self) -> None:
+        """Free the model and the publishers."""
         if self._pipeline is None:
             return
         self._pipeline.close()

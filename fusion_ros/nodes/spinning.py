@@ -7,6 +7,7 @@ import functools
 import signal
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..errors import FusionError
 
-__all__ = ["explained", "run_lifecycle_node", "run_node"]
+__all__ = ["StoppableNode", "explained", "run_lifecycle_node", "run_node"]
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -35,6 +36,47 @@ def explained(transition: Transition) -> Transition:
             raise
 
     return logged
+
+
+class StoppableNode(LifecycleNode, ABC):
+    """A lifecycle node that ends the same way whatever makes it end: what works stops, and what is held is freed.
+
+    ``_stop`` and ``_free`` are also called when there is nothing to stop or to free.
+    """
+
+    @explained
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening, and finish what is in hand."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    @explained
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free what configuring made."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @explained
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free whatever is still there."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @explained
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything after a defect, so that the node can be configured again."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Undo what activating did."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Undo what configuring did."""
 
 
 class _Stop(BaseException):

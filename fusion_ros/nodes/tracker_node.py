@@ -15,7 +15,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -31,7 +31,7 @@ from ..ros.tracks import TracksReport
 from ..ros.worker import Worker
 from ..settings import Settings, setting
 from ..tracking import TrackerSettings
-from .spinning import explained, run_lifecycle_node
+from .spinning import StoppableNode, explained, run_lifecycle_node
 from .tracker_inputs import LAYERS, BoxInput, FeatureInput, FeatureQos
 from .tracker_outputs import TrackerOutputs
 from .tracker_picture import TracksPicture
@@ -100,7 +100,7 @@ class TrackerNodeSettings(Settings):
             )
 
 
-class TrackerNode(LifecycleNode):
+class TrackerNode(StoppableNode):
     """Follows targets through a stream of features; the module's docstring tells the structure."""
 
     def __init__(self, **node_options: Any) -> None:
@@ -147,33 +147,8 @@ class TrackerNode(LifecycleNode):
         self.get_logger().info(f"active: awaiting features, described on {self._inputs.description_topic}")
         return super().on_activate(state)
 
-    @explained
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening, finish the features in hand and forget the targets."""
-        self._stop()
-        return super().on_deactivate(state)
-
-    @explained
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the publishers."""
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
-    @explained
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free whatever is still there."""
-        self._stop()
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
-    @explained
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything after a defect, so that the node can be configured again."""
-        self._stop()
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
-
     def _stop(self) -> None:
+        """Stop listening, finish the features in hand and forget the targets."""
         for inputs in (self._inputs, self._boxes):
             if inputs is not None:
                 inputs.destroy()
@@ -187,6 +162,7 @@ class TrackerNode(LifecycleNode):
         self._worker, self._inputs, self._boxes, self._targets, self._latest = None, None, None, None, None
 
     def _free(self) -> None:
+        """Free the publishers."""
         if self._configured:
             self._configured = False
             self._outputs.destroy()

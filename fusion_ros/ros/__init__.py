@@ -1,1 +1,1 @@
-"""The only adapters between our types and ROS types; importing a module here needs rclpy."""
+"""The only adapters between our types and ROS types; importing a module here, but for dds, needs ROS."""

@@ -112,6 +112,28 @@ def test_the_tracker_gets_what_the_arguments_say(repository, monkeypatch, given,
     TrackerNodeSettings.from_mapping({n: v for n, v in parameters.items() if n != "use_sim_time"})
 
 
+@pytest.mark.parametrize(
+    ("distribution", "variable"),
+    [
+        ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("rolling", "FASTDDS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+def test_fast_dds_is_given_room_by_the_variable_that_the_distribution_knows(monkeypatch, distribution, variable):
+    from fusion_ros.cli.processes import isolated_environment
+    from fusion_ros.ros.dds import profiles_variable
+
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    assert profiles_variable() == variable
+    given = {name: path for name, path in isolated_environment().items() if name.endswith("_PROFILES_FILE")}
+    assert list(given) == [variable]
+    assert given[variable].endswith("config/fastdds.xml")
+
+
 def test_the_synthetic_rigs_parameter_file_is_its_homography(repository):
     from fusion_ros.settings import load_yaml
     from fusion_ros.synthetic import SyntheticWorld

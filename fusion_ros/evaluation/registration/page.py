@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from ...errors import FusionError
-from ...imaging import compressed_data
+from ..document import Sheet
 from .results import AlignmentEvaluation
-from .tables import tables
+from .tables import document
 
-__all__ = ["Sheet", "page"]
+__all__ = ["page"]
 
-_FOLDER = Path(__file__).parents[1]
-_QUALITY = 85
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """Pictures of one pair under one condition.
-
-    Attributes:
-        title: Pair and condition.
-        image: ``(H, W, 3)`` uint8 RGB.
-    """
-
-    title: str
-    image: np.ndarray
+_CHART = "known part error by condition and aligner"
 
 
 def page(evaluation: AlignmentEvaluation, chart: bytes, sheets: Sequence[Sheet]) -> str:
@@ -39,35 +19,9 @@ def page(evaluation: AlignmentEvaluation, chart: bytes, sheets: Sequence[Sheet])
     Args:
         evaluation: What to show.
         chart: PNG of :func:`.plots.error_chart`.
-        sheets: Pictures, shown as they are.
+        sheets: Pictures of one pair under one condition, shown as they are.
 
     Raises:
         FusionError: Jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise FusionError("the report needs Jinja2, which is not installed: pip install jinja2") from error
-
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("alignment.html.j2").render(
-        style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
-        tables=tables(evaluation),
-        chart=_data_url(chart, "png"),
-        sheets=[
-            (sheet.title, _data_url(compressed_data(sheet.image, "jpeg", _QUALITY), "jpeg")) for sheet in sheets
-        ],
-        aligners=evaluation.aligners,
-        problems=evaluation.problems,
-        facts=list(evaluation.facts.items()),
-    )
-
-
-def _data_url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return document(evaluation).page("alignment.html.j2", {_CHART: chart}, sheets)

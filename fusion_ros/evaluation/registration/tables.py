@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ..document import Document, Table
 from ..results import AS_RECORDED
-from ..tables import in_one_line, markdown_table
 from .results import FAR_PX, AlignmentEvaluation, Summary
 
-__all__ = ["AlignmentTable", "markdown", "tables"]
+__all__ = ["document", "markdown", "tables"]
 
 
-@dataclass(frozen=True)
-class AlignmentTable:
-    """A table of plain texts, the first column flush left.
-
-    Attributes:
-        note: What its numbers are.
-        best: Row and column of the best cell of each column.
-    """
-
-    title: str
-    note: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    best: frozenset[tuple[int, int]] = frozenset()
-
-
-def tables(evaluation: AlignmentEvaluation) -> list[AlignmentTable]:
+def tables(evaluation: AlignmentEvaluation) -> list[Table]:
     """Return what is worth reading: the known part, the label error, the pairs as recorded, failures and times."""
     stressed = [name for name in evaluation.conditions if name != AS_RECORDED]
     found = [_of_known_part(evaluation, stressed)] if stressed else []
@@ -49,29 +32,17 @@ def tables(evaluation: AlignmentEvaluation) -> list[AlignmentTable]:
     return found
 
 
+def document(evaluation: AlignmentEvaluation) -> Document:
+    """Return what is worth reading, in order, with how it was made."""
+    return Document("Alignment", tables(evaluation), evaluation.aligners, evaluation.problems, evaluation.facts)
+
+
 def markdown(evaluation: AlignmentEvaluation) -> str:
     """Return the evaluation as a document in Markdown; in each column the best is bold."""
-    parts = ["# Alignment"]
-    for table in tables(evaluation):
-        rows = [
-            [f"**{in_one_line(text)}**" if (row, column) in table.best else in_one_line(text)
-             for column, text in enumerate(texts)]
-            for row, texts in enumerate(table.rows)
-        ]  # fmt: skip
-        parts += [
-            f"## {table.title}",
-            table.note,
-            markdown_table([in_one_line(text) for text in table.head], rows),
-        ]
-    if evaluation.problems:
-        parts += ["## Problems", "\n".join(f"- {in_one_line(problem)}" for problem in evaluation.problems)]
-    described = [f"- {in_one_line(a.name)}: {in_one_line(a.description)}" for a in evaluation.aligners]
-    facts = [f"- {in_one_line(name)}: {in_one_line(text)}" for name, text in evaluation.facts.items()]
-    parts += ["## How this was made", "\n".join(described), "\n".join(facts)]
-    return "\n\n".join(parts) + "\n"
+    return document(evaluation).markdown()
 
 
-def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -> AlignmentTable:
+def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -> Table:
     found = [[evaluation.summary(a.name, name) for name in conditions] for a in evaluation.aligners]
     overall = [evaluation.overall(aligner.name) for aligner in evaluation.aligners]
     rows = []
@@ -81,7 +52,7 @@ def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -
         rows.append([aligner.name, *cells, _px(mean), _px(label), _milliseconds(evaluation, aligner.name)])
     means = [[s.known_mean for s in summaries] + [mean] for summaries, mean in zip(found, overall, strict=True)]
     best = {(row, column + 1) for column in range(len(means[0])) for row in _least([m[column] for m in means])}
-    return AlignmentTable(
+    return Table(
         "Known part error",
         "Answer on the deformed pair against the answer on the pair as recorded and the known deformation: mean "
         f"px (median), share of images above {FAR_PX:g} px; median ms a call. An aligner that falls into the same "
@@ -93,13 +64,13 @@ def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -
     )
 
 
-def _as_recorded(evaluation: AlignmentEvaluation) -> AlignmentTable:
+def _as_recorded(evaluation: AlignmentEvaluation) -> Table:
     rows = []
     for aligner in evaluation.aligners:
         found = evaluation.summary(aligner.name, AS_RECORDED)
         cells = [_px(value) for value in (found.known_mean, found.known_median, found.label_mean)]
         rows.append([aligner.name, *cells, _milliseconds(evaluation, aligner.name)])
-    return AlignmentTable(
+    return Table(
         "As recorded",
         "Added error: how far the aligner moves its own result when it is run once more. Label error: how far it "
         "moves the pair from its own label, whose offset is not known. Mean px; median ms a call.",
@@ -114,11 +85,11 @@ def _by_condition(
     note: str,
     conditions: Sequence[str],
     cell: Callable[[Summary], str],
-) -> AlignmentTable:
+) -> Table:
     rows = [
         [a.name, *(cell(evaluation.summary(a.name, name)) for name in conditions)] for a in evaluation.aligners
     ]
-    return AlignmentTable(title, note, ["aligner", *conditions], rows)
+    return Table(title, note, ["aligner", *conditions], rows)
 
 
 def _label_cell(found: Summary) -> str:

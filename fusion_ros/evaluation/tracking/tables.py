@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ...metrics.tracking import PRECISION_PX
-from ..registration.tables import AlignmentTable as Table
+from ..document import Document, Table
 from ..results import AS_RECORDED
-from ..tables import in_one_line, markdown_table
 from .results import Summary, TrackingEvaluation
 
-__all__ = ["markdown", "tables"]
+__all__ = ["document", "markdown", "tables"]
 
 
 def tables(evaluation: TrackingEvaluation) -> list[Table]:
@@ -27,23 +26,14 @@ def tables(evaluation: TrackingEvaluation) -> list[Table]:
     return found
 
 
+def document(evaluation: TrackingEvaluation) -> Document:
+    """Return what is worth reading, in order, with how it was made."""
+    return Document("Tracking", tables(evaluation), evaluation.trackers, evaluation.problems, evaluation.facts)
+
+
 def markdown(evaluation: TrackingEvaluation) -> str:
     """Return the evaluation as a document in Markdown; the best is bold."""
-    parts = ["# Tracking"]
-    for table in tables(evaluation):
-        rows = [
-            [f"**{in_one_line(text)}**" if (row, column) in table.best else in_one_line(text)
-             for column, text in enumerate(texts)]
-            for row, texts in enumerate(table.rows)
-        ]  # fmt: skip
-        head = [in_one_line(text) for text in table.head]
-        parts += [f"## {table.title}", table.note, markdown_table(head, rows)]
-    if evaluation.problems:
-        parts += ["## Problems", "\n".join(f"- {in_one_line(problem)}" for problem in evaluation.problems)]
-    described = [f"- {in_one_line(t.name)}: {in_one_line(t.description)}" for t in evaluation.trackers]
-    facts = [f"- {in_one_line(name)}: {in_one_line(text)}" for name, text in evaluation.facts.items()]
-    parts += ["## How this was made", "\n".join(described), "\n".join(facts)]
-    return "\n\n".join(parts) + "\n"
+    return document(evaluation).markdown()
 
 
 def _overall(evaluation: TrackingEvaluation) -> Table:
