@@ -263,6 +263,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.mod: _elementwise(ops.floor_mod, operator.mod),
     operator.mul: _multiply,
     operator.neg: _negate,
+    operator.pow: _elementwise(ops.power, operator.pow),
     operator.sub: _subtract,
     operator.truediv: _divide,
     torch.abs: ops.abs,

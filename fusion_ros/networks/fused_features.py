@@ -3,10 +3,13 @@
 RFN-Nest (Li et al., Information Fusion 73, 2021, section 5) and LRRNet (Li et al., IEEE TPAMI 2023, section 5.4)
 put their fusion modules between the two branches of Siamese trackers with a ResNet-50. Here the same modules stand
 behind a backbone that runs on a robot's CPU, and whose features are trained for a correlation filter.
+The backbone sees contrast without its strength, so fog in one image would count as much as a street in the other.
+Therefore the camera that sees more contrast at a place is given more weight there, an activity level as those of
+DenseFuse (Li and Wu, IEEE TIP 28, 2019).
 
-    infrared --> local contrast --> backbone ---+
-                                     (same)     +--> head --> fused
-    visible ---> local contrast --> backbone ---+
+    infrared --> local contrast --> backbone ---> balance ---+
+                                     (same)          |       +--> head --> fused
+    visible ---> local contrast --> backbone ---> balance ---+
 
 A cell of the feature maps stands for 4 x 4 pixels: cell (x, y) is centred at pixel (4 x + 1.5, 4 y + 1.5), as
 :class:`fusion_ros.feature_grid.FeatureGrid` has it, and no layer moves it.
@@ -15,6 +18,7 @@ A cell of the feature maps stands for 4 x 4 pixels: cell (x, y) is centred at pi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +29,15 @@ from .base import FeatureMap, FusionNetwork, Gives, NetworkSpec
 from .lrrnet_tracking import LRRNetTracking, LRRNetTrackingSettings
 from .rfn_tracking import RFNTracking, RFNTrackingSettings
 
-__all__ = ["STRIDE", "FeatureBackbone", "FusedFeatures", "FusedFeaturesSettings", "local_contrast"]
+__all__ = [
+    "STRIDE",
+    "CameraFeatures",
+    "FeatureBackbone",
+    "FusedFeatures",
+    "FusedFeaturesSettings",
+    "balanced",
+    "local_contrast",
+]
 
 STRIDE = 4
 """Pixel pitch of the cells."""
@@ -52,6 +64,24 @@ class FusedFeaturesSettings(Settings):
         "which is twice the channels.",
         choices=("head", "sum", "concatenation"),
     )
+    balance: float = setting(
+        0.5,
+        "Power of its local contrast with which a camera counts beside the other; 0: both count alike everywhere.",
+        bounds=(0, 4),
+    )
+
+
+class CameraFeatures(NamedTuple):
+    """What the backbone makes of one image.
+
+    Attributes:
+        values: ``(B, C, h, w)`` features, of both signs.
+        contrast: ``(B, 1, h, w)``: standard deviation of the grey values around a cell, of the full range, and
+            of faint noise, so that it is never 0.
+    """
+
+    values: Tensor
+    contrast: Tensor
 
 
 class FusedFeatures(FusionNetwork):
@@ -82,13 +112,14 @@ class FusedFeatures(FusionNetwork):
         """
         return self.fuse(self.backbone(infrared), self.backbone(visible))
 
-    def fuse(self, infrared: Tensor, visible: Tensor) -> Tensor:
-        """Return the fused features of both cameras' own, ``(B, C, h, w)`` each."""
+    def fuse(self, infrared: CameraFeatures, visible: CameraFeatures) -> Tensor:
+        """Return the fused features of both cameras' own."""
+        maps = balanced(infrared, visible, self.settings.balance)
         if self.settings.fusion == "sum":
-            return infrared + visible
+            return torch.add(*maps)
         if self.settings.fusion == "concatenation":
-            return torch.cat([infrared, visible], dim=1)
-        return self.head(infrared, visible)
+            return torch.cat(maps, dim=1)
+        return self.head(*maps)
 
     def feature_maps(self) -> tuple[FeatureMap, ...]:
         """Describe the fused features and each camera's own."""
@@ -103,7 +134,8 @@ class FusedFeatures(FusionNetwork):
     def features(self, infrared: Tensor, visible: Tensor) -> dict[str, Tensor]:
         """Return the fused features and each camera's own; see :meth:`forward`."""
         of_infrared, of_visible = self.backbone(infrared), self.backbone(visible)
-        return {"fused": self.fuse(of_infrared, of_visible), "infrared": of_infrared, "visible": of_visible}
+        fused = self.fuse(of_infrared, of_visible)
+        return {"fused": fused, "infrared": of_infrared.values, "visible": of_visible.values}
 
 
 class FeatureBackbone(nn.Module):
@@ -121,14 +153,17 @@ class FeatureBackbone(nn.Module):
         self.gather = nn.Conv2d(channels, narrow, 3, padding=1)
         self.spread = nn.Conv2d(narrow, channels, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return ``(B, C, H / 4, W / 4)``, rounded down, of ``(B, 1, H, W)`` in [0, 1].
+    def forward(self, image: Tensor) -> CameraFeatures:
+        """Return the features of ``(B, 1, H, W)`` in [0, 1] on a grid of ``(H / 4, W / 4)``, rounded down.
 
         The mean square of a cell's features is below 1.
         """
-        plain = self.second(torch.relu(self.first(local_contrast(image))))
+        normalised, contrast = local_contrast(image)
+        plain = self.second(torch.relu(self.first(normalised)))
         features = plain + self.spread(torch.relu(self.gather(torch.relu(plain))))
-        return features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK)
+        return CameraFeatures(
+            features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK), contrast
+        )
 
 
 def _head(settings: FusedFeaturesSettings) -> nn.Module:
@@ -137,7 +172,17 @@ def _head(settings: FusedFeaturesSettings) -> nn.Module:
     return LRRNetTracking(LRRNetTrackingSettings(settings.channels, _COEFFICIENTS, _BLOCKS))
 
 
-def local_contrast(image: Tensor) -> Tensor:
+def balanced(infrared: CameraFeatures, visible: CameraFeatures, power: float) -> tuple[Tensor, Tensor]:
+    """Return both cameras' features, ``(B, C, h, w)``, weighed cell by cell by how much each sees there.
+
+    The weights are ``2 c^p / (c^p + d^p)`` with a camera's contrast c, the other's d, and the power p. They add
+    up to 2, so that two cameras that see as much as each other keep their features.
+    """
+    weight = 2 / (1 + (visible.contrast / infrared.contrast) ** power)
+    return infrared.values * weight, visible.values * (2 - weight)
+
+
+def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract what is around each pixel on average, and divide by how much it varies there.
 
     Around is a box of 7 x 7 cells of 4 px, fewer at the border. Its moments are interpolated bilinearly between
@@ -149,16 +194,21 @@ def local_contrast(image: Tensor) -> Tensor:
 
     Returns:
         The same, of mean 0 and a deviation of at most about 1; rows and columns beyond the last whole cell are
-        left out.
+        left out. And what it was divided by, at the cells' centres: ``(B, 1, H / 4, W / 4)``.
     """
     height, width = image.shape[-2] // STRIDE * STRIDE, image.shape[-1] // STRIDE * STRIDE
     image = F.pad(image, (0, 1, 0, 1))[..., :height, :width]  # see ReCoNetRegister.velocity_of
-    centred = image - _surroundings(image)
-    return centred / torch.sqrt(_surroundings(centred * centred) + _FAINT**2)
+    centred = image - _of_pixels(_surroundings(image))
+    variance = _surroundings(centred * centred) + _FAINT**2
+    return centred / torch.sqrt(_of_pixels(variance)), torch.sqrt(variance)
 
 
 def _surroundings(values: Tensor) -> Tensor:
-    """Return the mean around every pixel, ``(B, 1, H, W)`` of the same, whole cells."""
+    """Return the mean around every cell, ``(B, 1, H / 4, W / 4)``."""
     cells = F.avg_pool2d(values, STRIDE)
-    means = F.avg_pool2d(cells, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
-    return F.interpolate(means, scale_factor=float(STRIDE), mode="bilinear")
+    return F.avg_pool2d(cells, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
+
+
+def _of_pixels(cells: Tensor) -> Tensor:
+    """Interpolate between the centres of cells."""
+    return F.interpolate(cells, scale_factor=float(STRIDE), mode="bilinear")

@@ -18,16 +18,16 @@ from fusion_ros.networks import (
     count_multiply_adds,
     count_parameters,
 )
-from fusion_ros.networks.fused_features import STRIDE, local_contrast
+from fusion_ros.networks.fused_features import STRIDE, CameraFeatures, balanced, local_contrast
 
 HEADS = ("rfn", "lrrnet")
 FUSIONS = (*HEADS, "sum", "concatenation")
 
 
-def _network(fusion: str = "rfn", channels: int = 8) -> FusedFeatures:
+def _network(fusion: str = "rfn", channels: int = 8, balance: float = 0.5) -> FusedFeatures:
     torch.manual_seed(3)
     chosen = {"head": fusion} if fusion in HEADS else {"fusion": fusion}
-    return FusedFeatures(FusedFeaturesSettings(channels=channels, **chosen)).eval()
+    return FusedFeatures(FusedFeaturesSettings(channels=channels, balance=balance, **chosen)).eval()
 
 
 def _images(*size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,13 +81,19 @@ def test_pixels_beyond_the_last_whole_cell_are_left_out(size):
 # --- contrast ---
 
 
-def _plain_surroundings(image: np.ndarray) -> np.ndarray:
-    """Means of 7 x 7 cells, as many as there are; linear between cells' centres, flat beyond the outermost."""
+def _cell_means(image: np.ndarray) -> np.ndarray:
+    """Means of 7 x 7 cells, as many as there are."""
     height, width = (side // STRIDE for side in image.shape)
     cells = image.reshape(height, STRIDE, width, STRIDE).mean((1, 3))
-    means = np.array(
+    return np.array(
         [[cells[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].mean() for x in range(width)] for y in range(height)]
     )
+
+
+def _plain_surroundings(image: np.ndarray) -> np.ndarray:
+    """These means, linear between cells' centres, flat beyond the outermost."""
+    means = _cell_means(image)
+    height, width = means.shape
     rows, columns = (np.arange(side) for side in image.shape)
     centres = [STRIDE * np.arange(side) + 1.5 for side in (height, width)]
     down = np.stack([np.interp(rows, centres[0], column) for column in means.T], axis=1)
@@ -98,24 +104,26 @@ def test_contrast_equals_the_definition_in_numpy():
     image = np.random.default_rng(5).random((48, 64))
     centred = image - _plain_surroundings(image)
     expected = centred / np.sqrt(_plain_surroundings(centred**2) + 0.02**2)
-    got = local_contrast(torch.from_numpy(image)[None, None])
+    got, deviation = local_contrast(torch.from_numpy(image)[None, None])
     np.testing.assert_allclose(got[0, 0], expected, atol=1e-12)
+    variance = _cell_means(centred**2) + 0.02**2
+    np.testing.assert_allclose(deviation[0, 0], np.sqrt(variance), atol=1e-12)
 
 
 @torch.no_grad()
 def test_gain_and_offset_of_a_camera_hardly_change_its_features():
     image, _ = _images(64, 64)
     network = _network("sum")
-    features = network.backbone(image)
-    assert (network.backbone(0.5 * image + 0.3) - features).abs().max() < 0.02 * features.abs().max()
+    features = network.backbone(image).values
+    assert (network.backbone(0.5 * image + 0.3).values - features).abs().max() < 0.02 * features.abs().max()
 
 
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
 @torch.no_grad()
 def test_an_image_without_contrast_has_none_and_its_features_say_nothing_of_places(level):
     flat = torch.full((1, 1, 64, 64), level)
-    assert local_contrast(flat).abs().max() < 1e-4
-    features = _network().backbone(flat)
+    assert local_contrast(flat)[0].abs().max() < 1e-4
+    features = _network().backbone(flat).values
     assert features.isfinite().all()
     inside = features[..., 3:-3, 3:-3]
     assert (inside - inside[..., :1, :1]).abs().max() < 1e-3
@@ -123,9 +131,47 @@ def test_an_image_without_contrast_has_none_and_its_features_say_nothing_of_plac
 
 def test_faint_noise_is_not_made_as_strong_as_a_scene():
     noise = 0.5 + 0.004 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert 0.1 < local_contrast(noise).std() < 0.25
+    assert 0.1 < local_contrast(noise)[0].std() < 0.25
     scene, _ = _images(64, 64)
-    assert 0.95 < local_contrast(scene).std() < 1.05
+    assert 0.95 < local_contrast(scene)[0].std() < 1.05
+
+
+# --- balance ---
+
+
+@pytest.mark.parametrize(("power", "weights"), [(0.0, (1.0, 1.0)), (0.5, (1.5, 0.5)), (1.0, (1.8, 0.2))])
+def test_nine_times_the_contrast_gets_three_times_the_weight_by_the_root(power, weights):
+    values = torch.rand(2, 3, 5, 7)
+    street = CameraFeatures(values, torch.full((2, 1, 5, 7), 0.18))
+    fog = CameraFeatures(values, torch.full((2, 1, 5, 7), 0.02))
+    for given, weight in zip(balanced(street, fog, power), weights, strict=True):
+        torch.testing.assert_close(given, weight * values)
+    for given, weight in zip(balanced(fog, street, power), reversed(weights), strict=True):
+        torch.testing.assert_close(given, weight * values)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@torch.no_grad()
+def test_cameras_that_see_alike_are_fused_as_they_are(fusion):
+    image, _ = _images(48, 64)
+    torch.testing.assert_close(_network(fusion)(image, image), _network(fusion, balance=0.0)(image, image))
+
+
+@torch.no_grad()
+def test_fog_in_one_image_hides_less_of_the_other_where_it_lies_and_nothing_elsewhere():
+    thermal, colour = _images(96, 160, seed=2)
+    left = torch.arange(160) < 80
+    foggy = torch.where(left, 0.9 + 0.02 * (colour - 0.5), colour)
+    network, plain = _network("sum"), _network("sum", balance=0.0)
+    alone = network.features(thermal, thermal)["infrared"]
+
+    def likeness(fused: torch.Tensor, part: slice) -> float:
+        return float(torch.cosine_similarity(fused[..., part].flatten(), alone[..., part].flatten(), dim=0))
+
+    inside, outside = slice(0, 9), slice(32, None)  # cells that the edge of the fog does not reach
+    fused, plainly = network(thermal, foggy), plain(thermal, foggy)
+    assert likeness(fused, inside) > likeness(plainly, inside) + 0.05
+    torch.testing.assert_close(fused[..., outside], network(thermal, colour)[..., outside])
 
 
 # --- backbone and heads ---
@@ -144,7 +190,7 @@ def test_both_cameras_have_the_same_backbone():
 @torch.no_grad()
 def test_no_cell_has_more_energy_than_one_a_channel():
     image, _ = _images(64, 64)
-    energy = _network().backbone(image).square().mean(dim=1)
+    energy = _network().backbone(image).values.square().mean(dim=1)
     assert 0.1 < energy.mean() < energy.max() < 1
 
 
@@ -152,7 +198,7 @@ def test_no_cell_has_more_energy_than_one_a_channel():
 def test_a_head_is_the_papers_module_between_the_cameras_features():
     images = _images(32, 32)
     for head, module in (("rfn", RFNTracking), ("lrrnet", LRRNetTracking)):
-        network = _network(head)
+        network = _network(head, balance=0.0)
         assert isinstance(network.head, module)
         maps = network.features(*images)
         assert torch.equal(maps["fused"], network.head(maps["infrared"], maps["visible"]))
@@ -164,7 +210,7 @@ def test_any_weights_can_be_added_or_put_side_by_side_instead():
     images = _images(32, 32)
     trained = _network("rfn")
     for fusion, of in (("sum", torch.add), ("concatenation", lambda *maps: torch.cat(maps, dim=1))):
-        network = _network(fusion)
+        network = _network(fusion, balance=0.0)
         network.load_state_dict(trained.state_dict())
         maps = network.features(*images)
         assert torch.equal(maps["fused"], of(maps["infrared"], maps["visible"]))

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_ros.errors import SettingsError
+from fusion_ros.checkpoints import differences
+from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import FusionNetwork, InputRange
@@ -40,6 +41,7 @@ __all__ = [
     "PairRecipe",
     "PerceptualSettings",
     "TrainingSettings",
+    "begin_with",
     "described_training",
     "network_inputs",
 ]
@@ -332,6 +334,25 @@ def network_inputs(network: FusionNetwork, infrared: Tensor, visible: Tensor) ->
     elif network.spec.input_range is InputRange.STRETCHED:
         infrared, visible = (stretched(image) for image in images)
     return infrared, visible
+
+
+def begin_with(part: nn.Module, given: nn.Module, misfit: str, width: str) -> None:
+    """Begin a part of a network with the weights of another, which the setting ``start`` named.
+
+    Args:
+        part: What is to begin with them.
+        given: Has them.
+        misfit: For the message: what is wrong if they do not fit.
+        width: The option that says how wide the part is.
+
+    Raises:
+        WeightsError: They do not fit.
+    """
+    tensors = given.state_dict()
+    problem = differences(part.state_dict(), tensors)
+    if problem:
+        raise WeightsError(f"start: {misfit}: {problem}; give another model, or {width}")
+    part.load_state_dict(tensors)
 
 
 def described_training(settings: Any, paper: str) -> str:

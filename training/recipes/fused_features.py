@@ -19,8 +19,9 @@ from torch import Tensor
 
 from fusion_ros.errors import SettingsError
 from fusion_ros.networks import FusedFeatures, FusedFeaturesSettings
-from fusion_ros.networks.fused_features import STRIDE
+from fusion_ros.networks.fused_features import STRIDE, CameraFeatures, balanced
 from fusion_ros.settings import setting
+from fusion_ros.weights import load_network
 
 from ..batch import Batch
 from ..data.views import Views, ViewSettings, drawn_views
@@ -29,7 +30,7 @@ from ..losses.rfn_tracking import rfn_tracking_loss
 from ..losses.tracking import filter_response, hits, tracking_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import PairRecipe, TrainingSettings
+from .base import PairRecipe, TrainingSettings, begin_with
 
 __all__ = ["FusedFeaturesRecipe", "FusedFeaturesTraining"]
 
@@ -54,6 +55,9 @@ class FusedFeaturesTraining(ViewSettings, TrainingSettings):
         "Weight of the paper's loss beside the tracking loss, where both count; it is first brought to the same "
         "size, by 0.001 for the RFN's and by 0.05 for LRRNet's.",
         bounds=(0, None),
+    )
+    start: str = setting(
+        "", "Model of fused features whose backbone to take, a name or a folder; then the head alone is trained."
     )
     cross_weight: float = setting(
         0.0, "Weight of finding one camera's target in the other's view, in the first stage.", bounds=(0, None)
@@ -95,12 +99,12 @@ class FusedFeaturesTraining(ViewSettings, TrainingSettings):
 
 
 class _Seen(NamedTuple):
-    """Each camera's features of two views, ``(B, C, h, w)``, and the true displacement in cells."""
+    """Each camera's features of two views, and the true displacement in cells."""
 
-    template_infrared: Tensor
-    template_visible: Tensor
-    search_infrared: Tensor
-    search_visible: Tensor
+    template_infrared: CameraFeatures
+    template_visible: CameraFeatures
+    search_infrared: CameraFeatures
+    search_visible: CameraFeatures
     displacement: Tensor
 
 
@@ -118,21 +122,26 @@ class FusedFeaturesRecipe(PairRecipe):
         return FusedFeatures(FusedFeaturesSettings(channels=settings.channels, head=settings.head))
 
     def make_stages(self) -> Iterator[Stage]:
-        """Yield the backbone's stage, and the head's."""
+        """Yield the backbone's stage, unless it is taken from a model, and the head's."""
         s, network = self.settings, self.network
-        yield self.stage("backbone", s.backbone_epochs, self._backbone_losses, trained=(network.backbone,))
+        if s.start:
+            given = load_network(s.start)
+            part = getattr(given, "backbone", given)
+            begin_with(network.backbone, part, f"{s.start} has no such backbone", "its --channels")
+        else:
+            yield self.stage("backbone", s.backbone_epochs, self._backbone_losses, trained=(network.backbone,))
         yield self.stage("head", s.epochs, self._head_losses, trained=(network.head,))
 
     def _backbone_losses(self, batch: Batch) -> Losses:
         seen = self._see(self._views(batch, degraded=0.0))
-        infrared = self._missed(seen.template_infrared, seen.search_infrared, seen)
-        visible = self._missed(seen.template_visible, seen.search_visible, seen)
+        infrared = self._missed(seen.template_infrared.values, seen.search_infrared.values, seen)
+        visible = self._missed(seen.template_visible.values, seen.search_visible.values, seen)
         total = infrared + visible
         losses = {"infrared": infrared, "visible": visible}
         if weight := self.settings.cross_weight:
-            losses["cross"] = self._missed(seen.template_infrared, seen.search_visible, seen) + self._missed(
-                seen.template_visible, seen.search_infrared, seen
-            )
+            losses["cross"] = self._missed(
+                seen.template_infrared.values, seen.search_visible.values, seen
+            ) + self._missed(seen.template_visible.values, seen.search_infrared.values, seen)
             total = total + weight * losses["cross"]
         return {"total": total, **losses}
 
@@ -140,15 +149,13 @@ class FusedFeaturesRecipe(PairRecipe):
         s = self.settings
         with torch.no_grad():
             seen = self._see(self._views(batch, s.degraded))
-        template, search = self._fuse(seen)
-        losses = {"tracking": self._missed(template, search, seen)}
+            template, search = self._balanced(seen)
+        fused = self.network.head(*template), self.network.head(*search)
+        losses = {"tracking": self._missed(*fused, seen)}
         if s.head_loss == "tracking":
             return {"total": losses["tracking"], **losses}
-        losses["paper"] = self._paper_loss(
-            torch.cat([template, search]),
-            torch.cat([seen.template_infrared, seen.search_infrared]),
-            torch.cat([seen.template_visible, seen.search_visible]),
-        )
+        infrared, visible = (torch.cat(maps) for maps in zip(template, search, strict=True))
+        losses["paper"] = self._paper_loss(torch.cat(fused), infrared, visible)
         both = losses["tracking"] + s.paper_weight * losses["paper"]
         return {"total": losses["paper"] if s.head_loss == "paper" else both, **losses}
 
@@ -161,11 +168,14 @@ class FusedFeaturesRecipe(PairRecipe):
 
     def _see(self, views: Views) -> _Seen:
         images = torch.cat([*views.template.split(1, dim=1), *views.search.split(1, dim=1)])
-        return _Seen(*self.network.backbone(images).chunk(4), views.motion.displacement / STRIDE)
+        values, contrasts = (part.chunk(4) for part in self.network.backbone(images))
+        return _Seen(*map(CameraFeatures, values, contrasts), views.motion.displacement / STRIDE)
 
-    def _fuse(self, seen: _Seen) -> tuple[Tensor, Tensor]:
-        head = self.network.head
-        return head(seen.template_infrared, seen.template_visible), head(seen.search_infrared, seen.search_visible)
+    def _balanced(self, seen: _Seen) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return what the head is given of the template, and of the search view."""
+        power = self.network.settings.balance
+        template = balanced(seen.template_infrared, seen.template_visible, power)
+        return template, balanced(seen.search_infrared, seen.search_visible, power)
 
     @staticmethod
     def _missed(template: Tensor, search: Tensor, seen: _Seen) -> Tensor:
@@ -176,8 +186,8 @@ class FusedFeaturesRecipe(PairRecipe):
         """Return the tracking loss of fused features and the shares of targets found, a camera at times degraded.
 
         ``hits_infrared``, ``hits_visible`` and ``hits_fused`` are the shares whose peak is within one cell of the
-        truth; ``hits_sum`` is that of both cameras' features added, which a head has to beat. The views are the
-        same at every validation.
+        truth; ``hits_sum`` is that of both cameras' balanced features added, which a head has to beat. The views
+        are the same at every validation.
         """
         self.network.eval()
         generator = torch.Generator(self.device).manual_seed(self.settings.seed + 1)
@@ -189,11 +199,13 @@ class FusedFeaturesRecipe(PairRecipe):
         return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
 
     def _validated(self, seen: _Seen) -> Losses:
+        both = self._balanced(seen)
+        head = self.network.head
         pairs = {
-            "infrared": (seen.template_infrared, seen.search_infrared),
-            "visible": (seen.template_visible, seen.search_visible),
-            "sum": (seen.template_infrared + seen.template_visible, seen.search_infrared + seen.search_visible),
-            "fused": self._fuse(seen),
+            "infrared": (seen.template_infrared.values, seen.search_infrared.values),
+            "visible": (seen.template_visible.values, seen.search_visible.values),
+            "sum": tuple(torch.add(*maps) for maps in both),
+            "fused": tuple(head(*maps) for maps in both),
         }
         responses = {name: filter_response(*pair) for name, pair in pairs.items()}
         found = {f"hits_{name}": hits(response, seen.displacement) for name, response in responses.items()}
@@ -223,11 +235,19 @@ class FusedFeaturesRecipe(PairRecipe):
             f"axis, turns by {s.turn:g} degrees, changes its size by {s.zoom:g}; greys, sharpness and noise "
             f"change at random; {100 * s.occluded:.0f} % of the search views are partly hidden, in "
             f"{100 * s.elsewhere:.0f} % the target stands in front of another scene.",
-            f"Backbone, {s.backbone_epochs} epochs: the tracking loss on either camera"
-            + (f", and {s.cross_weight:g} x that across the cameras." if s.cross_weight else "."),
+            _described_backbone(s),
             _described_head(s),
             f"Adam {s.learning_rate:g}, {s.schedule} schedule, batches of {s.batch}; an epoch is {crops}.",
         )
+
+
+def _described_backbone(settings: Any) -> str:
+    """Say where the backbone comes from."""
+    s = settings
+    if s.start:
+        return f"The backbone is that of the model {s.start!r}."
+    across = f", and {s.cross_weight:g} x that across the cameras" if s.cross_weight else ""
+    return f"Backbone, {s.backbone_epochs} epochs: the tracking loss on either camera{across}."
 
 
 def _described_head(settings: Any) -> str:

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_ros.checkpoints import differences
-from fusion_ros.errors import SettingsError, WeightsError
+from fusion_ros.errors import SettingsError
 from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.networks import FusionNetwork, ReCoNet, ReCoNetFuser, ReCoNetFuserSettings, ReCoNetSettings
 from fusion_ros.settings import setting
@@ -30,7 +29,7 @@ from ..batch import Batch
 from ..losses.reconet import fusion_loss, joint_loss, registration_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import OwnTerms, PairRecipe
+from .base import OwnTerms, PairRecipe, begin_with
 
 __all__ = ["ReCoNetFuserRecipe", "ReCoNetFuserTraining", "ReCoNetRecipe", "ReCoNetTraining"]
 
@@ -201,7 +200,7 @@ class ReCoNetRecipe(ReCoNetFuserRecipe):
         """Yield the stages that are given epochs; the fuser that is to begin with is loaded before."""
         s, network = self.settings, self.network
         if s.start:
-            _begin_with(s.start, network.fuser)
+            begin_with(network.fuser, load_network(s.start), f"{s.start} is no such fuser", "its --width")
         alone = self.fusing_stage("fuse", network.fuser)
         if s.epochs:
             yield alone
@@ -263,14 +262,6 @@ class ReCoNetRecipe(ReCoNetFuserRecipe):
 def _norms(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
     """Looked up anew each time: on several GPUs they are replaced by synchronised ones."""
     return (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
-
-
-def _begin_with(model: str, fuser: nn.Module) -> None:
-    tensors = load_network(model).state_dict()
-    problem = differences(fuser.state_dict(), tensors)
-    if problem:
-        raise WeightsError(f"start: {model} is no such fuser: {problem}; give another model, or its --width")
-    fuser.load_state_dict(tensors)
 
 
 def _error(flow: Tensor, batch: Batch) -> Tensor:
