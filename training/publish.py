@@ -23,6 +23,7 @@ from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import SettingsError, WeightsError, shortened
 from fusion_ros.metrics import DEFAULT_COLUMNS, evaluate
 from fusion_ros.networks import FusionNetwork, Gives, count_parameters
+from fusion_ros.settings import parse_assignments
 from fusion_ros.weights import install_model, load_network
 
 from .data.pairs import Pair
@@ -60,6 +61,7 @@ class Publication:
         compare: Label -> model that is measured on the same pairs, a name or a folder.
         half: Whether to store the weights in float16, half as large; they are used in float32 all the same.
         replace: Whether a model of this name may be replaced.
+        network: Settings of the network, for what the weights leave open, that the model is to have for its own.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Publication:
     compare: Mapping[str, str] = field(default_factory=dict)
     half: bool = False
     replace: bool = False
+    network: Mapping[str, Any] = field(default_factory=dict)
 
 
 def publish(run: RunFolder, publication: Publication, models: Path) -> Path:
@@ -83,8 +86,8 @@ def publish(run: RunFolder, publication: Publication, models: Path) -> Path:
         models: Folder of the models.
 
     Raises:
-        SettingsError: The model exists and may not be replaced, a data set is not where it is said to be, or there
-            is one for a network that gives no image.
+        SettingsError: The model exists and may not be replaced, a setting of the network is none, a data set is
+            not where it is said to be, or there is one for a network that gives no image.
         WeightsError: The run has no weights yet, a model to compare with does not load, or the folder cannot be
             written.
     """
@@ -179,6 +182,7 @@ def _card(
     recipe = RECIPES[request["recipe"]]
     settings = _without_folders(recipe.Settings.from_mapping(request["settings"]))
     network = recipe.build_network(settings)
+    chosen = network.settings.updated(publication.network).flat()
     defaults = type(network.settings)().flat()
     environment = run.environment()
     best = min(rows, key=lambda row: float(row["validation_loss"]))
@@ -187,9 +191,7 @@ def _card(
     return ModelCard(
         name=publication.name,
         network=network.spec.name,
-        network_settings={
-            name: value for name, value in network.settings.flat().items() if value != defaults[name]
-        },
+        network_settings={name: value for name, value in chosen.items() if value != defaults[name]},
         parameters=count_parameters(network),
         file="",
         sha256="",
@@ -261,6 +263,12 @@ def add_publish(commands: Any) -> None:
         help="measure this model on the same pairs, a name or a folder; may be repeated",
     )
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models [%(default)s]")
+    parser.add_argument(
+        "--network",
+        default="",
+        metavar="NAME=VALUE,...",
+        help="settings of the network that the model is to have, such as fusion=sum",
+    )
     parser.add_argument("--half", action="store_true", help="store float16, half as large; used in float32")
     parser.add_argument("--replace", action="store_true", help="replace a model of this name")
     parser.set_defaults(run_command=_publish)
@@ -282,6 +290,7 @@ def _publish(options: argparse.Namespace) -> None:
         compare,
         options.half,
         options.replace,
+        parse_assignments(options.network),
     )
     folder = publish(RunFolder(options.run), publication, options.models)
     logging.getLogger(__name__).info("published %s", folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from small_trainings import recipe_of, trained
 from torch import Tensor
 
 from fusion_ros.cli.main import main
-from fusion_ros.errors import SettingsError
+from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.weights import load_network
 from training.data.views import Motion, ViewSettings, drawn_motion, drawn_views, views_of
 from training.losses.lrrnet_tracking import lrrnet_tracking_loss
@@ -242,6 +243,31 @@ def test_cross_camera_terms_count_by_their_weight():
     torch.testing.assert_close(rows[1]["total"], rows[0]["total"] + 0.5 * rows[1]["cross"])
 
 
+def _published(folder: Path) -> Path:
+    """A model of fused features, trained a little."""
+    trained(recipe_of("fused_features"), folder / "run")
+    return publish(RunFolder(folder / "run"), Publication("begun", "CC0-1.0", "drawings"), folder)
+
+
+def test_the_head_alone_is_trained_behind_the_backbone_of_a_model(tmp_path):
+    model = _published(tmp_path)
+    backbone = _state(load_network(model).backbone)
+    second = recipe_of("fused_features", head="lrrnet", start=str(model), seed=7)
+    head = _state(second.network.head)
+    assert {row["stage"] for row in trained(second, tmp_path / "second")} == {"head"}
+    assert _is_same(second.network.backbone, backbone)
+    assert not _is_same(second.network.head, head)
+    assert "The backbone is that of the model" in " ".join(second.notes(second.settings))
+
+
+def test_a_model_without_such_a_backbone_is_refused(tmp_path):
+    model = _published(tmp_path)
+    with pytest.raises(WeightsError, match=r"no such backbone.*give another model, or its --channels"):
+        recipe_of("fused_features", channels=12, start=str(model))
+    with pytest.raises(WeightsError, match="reconet has no such backbone"):
+        recipe_of("fused_features", start="reconet")
+
+
 def test_validation_is_the_same_whenever_it_is_done():
     recipe = recipe_of("fused_features")
     first = recipe.validate(recipe.stages[1])
@@ -261,6 +287,8 @@ def test_what_was_trained_can_be_published_loaded_and_exported_but_not_measured_
     run = RunFolder(tmp_path / "run")
     publication = Publication(name="mine", licence="CC0-1.0", trained_on="drawings")
     model = publish(run, publication, tmp_path)
+    adding = Publication("adding", "CC0-1.0", "drawings", network={"fusion": "sum"})
+    assert load_network(publish(run, adding, tmp_path)).settings.fusion == "sum"
     network = load_network(model)
     assert (network.settings.channels, network.settings.head) == (8, "lrrnet")
     image = _scenes()[0]
