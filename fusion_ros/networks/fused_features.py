@@ -43,7 +43,7 @@ STRIDE = 4
 """Pixel pitch of the cells."""
 
 _AROUND = 7  # cells: side of the box whose mean and deviation are a pixel's surroundings
-_FAINT = 0.02  # of the range: a deviation about as large as this is noise, and stays small
+_FAINT = 0.02  # of the range: a deviation about as large as this is noise; nothing counts as less
 _COEFFICIENTS, _BLOCKS = 8, 1  # of LRRNet's module: with those of its paper it would cost more than all else
 _WEAK = 0.05  # mean square of a cell's features; what is weaker stays weak
 
@@ -60,7 +60,7 @@ class FusedFeaturesSettings(Settings):
     )
     fusion: str = setting(
         "head",
-        "What fuses the cameras' features: the trained head; or, for comparison, their sum, or both side by side, "
+        "What fuses the cameras' features: the trained head; or their sum; or nothing, both stand side by side, "
         "which is twice the channels.",
         choices=("head", "sum", "concatenation"),
     )
