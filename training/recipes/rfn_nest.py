@@ -70,7 +70,7 @@ class RFNNestRecipe(PairRecipe):
     SMALL: ClassVar = MappingProxyType(
         {
             "auto_encoder_epochs": 6,
-            "epochs": 6,
+            "epochs": 4,
             "learning_rate": 1e-3,
             "schedule": "cosine",
             "crop": 64,
