@@ -153,18 +153,21 @@ def test_the_run_verb_starts_and_ends_its_nodes_together(bag, tmp_path):
         "nodes:\n"
         "  - executable: bag_player_node\n"
         "    name: player\n"
-        f"    parameters: {{bag: '{bag}', rate: 10.0}}\n"
+        # Without the wait, a fast player could be done before the recorder has come up.
+        f"    parameters: {{bag: '{bag}', rate: 10.0, wait_for_subscribers_s: 40.0}}\n"
         "  - executable: recorder_node\n"
         "    namespace: /robot\n"
-        f"    parameters: {{out: '{tmp_path / 'copy'}'}}\n"
+        "    remap: {thermal: /thermal/image_raw}\n"
+        f"    parameters: {{out: '{tmp_path / 'copy'}', topics: ['thermal:sensor_msgs/msg/Image']}}\n"
     )
     command = [sys.executable, "-m", "fusion_ros.cli", "run", str(file)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=isolated_environment()
+        command, capture_output=True, text=True, check=False, timeout=80, env=isolated_environment()
     )
     assert done.returncode == 0, done.stderr
     assert "played 20 messages" in done.stderr + done.stdout
-    assert (tmp_path / "copy" / "metadata.yaml").is_file()
+    with BagReader(tmp_path / "copy") as recorded:
+        assert recorded.count > 0
 
 
 def test_a_politely_killed_run_takes_its_nodes_along(tmp_path):
