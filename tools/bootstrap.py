@@ -13,6 +13,7 @@ Two routes:
 from __future__ import print_function
 
 import hashlib
+import importlib.util
 import os
 import platform
 import subprocess
@@ -24,6 +25,12 @@ GROUPS = ("demo", "test")  # each holds the one before it
 OLDEST, NEWEST = (3, 10), (3, 14)
 # What a distribution brings itself; a second copy from a wheel would not fit its compiled messages.
 FROM_DISTRIBUTION = ("numpy", "opencv-python-headless", "pyyaml", "scipy")
+DEBIAN_PACKAGES = {
+    "numpy": "python3-numpy",
+    "cv2": "python3-opencv",
+    "yaml": "python3-yaml",
+    "scipy": "python3-scipy",
+}
 
 
 def main(argv):
@@ -34,6 +41,8 @@ def main(argv):
     venv, group = argv[1], argv[2]
     distribution = os.environ.get("ROS_DISTRO", "")
     problem = unsupported(sys.version_info[:2], distribution, platform.machine()) or missing_venv()
+    if distribution and not problem:
+        problem = missing_from_distribution(distribution)
     if problem:
         print("error: " + problem, file=sys.stderr)
         return 1
@@ -77,6 +86,16 @@ def missing_venv():
     except ImportError:
         return "this Python has no venv module; on Debian and Ubuntu: apt install python3-venv"
     return ""
+
+
+def missing_from_distribution(distribution):
+    """Return one line on what a sourced distribution was installed without, or an empty string."""
+    missing = [package for module, package in DEBIAN_PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if not missing:
+        return ""
+    return "ROS 2 {} was installed without {}; say: sudo apt install {}".format(
+        distribution, ", ".join(missing), " ".join(missing)
+    )
 
 
 def requirement_files(group, distribution):

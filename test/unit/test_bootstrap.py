@@ -74,6 +74,15 @@ def test_a_sourced_distribution_keeps_its_numpy_and_opencv(bootstrap, tmp_path, 
     assert "ros-" not in wanted
 
 
+def test_a_distribution_without_scipy_is_told_what_to_install(bootstrap, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(bootstrap.DEBIAN_PACKAGES, "surely_not_there", "python3-scipy")
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    assert bootstrap.main(["bootstrap.py", str(tmp_path / "venv"), "demo"]) == 1
+    assert "sudo apt install python3-scipy" in capsys.readouterr().err
+    monkeypatch.delitem(bootstrap.DEBIAN_PACKAGES, "surely_not_there")
+    assert bootstrap.missing_from_distribution("jazzy") == ""
+
+
 def test_a_second_run_installs_nothing(bootstrap, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(bootstrap.subprocess, "call", lambda command: calls.append(command) or 0)

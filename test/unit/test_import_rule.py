@@ -46,6 +46,11 @@ ROS = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "rcl_i
        "lifecycle_msgs", "geometry_msgs", "rosgraph_msgs", "vision_msgs", "message_filters", "cv_bridge", "launch",
        "launch_ros"}  # fmt: skip
 
+# Imported inside functions, by those who have asked for what these do.
+OPTIONAL = {"onnxruntime", "torch_tensorrt", "dask", "pyrtools"}
+# Never named in the requirements: rosbags reads with it, and its errors are caught.
+COMES_WITH_ROSBAGS = {"apsw"}
+
 
 def _imports(path: Path, module: tuple[str, ...], top_level_only: bool = False) -> set[tuple[str, ...]]:
     """Return what a file imports as absolute dotted names, split at the dots."""
@@ -120,6 +125,32 @@ def test_training_imports_only_what_it_may(repository):
         module = file.relative_to(repository).with_suffix("").parts
         parts = {name[1] for name in _imports(file, module) if name[0] == "fusion_ros" and len(name) > 1}
         assert parts <= CORE_0 | LAYER_1 | LAYER_2 | {"bags", "__version__"}, file
+
+
+def _requirements(path: Path) -> set[str]:
+    lines = path.read_text().splitlines()
+    return {line.partition("==")[0].strip().lower() for line in lines if "==" in line}
+
+
+def test_what_the_package_imports_is_installed_with_it(repository):
+    of_module = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+    debian = {"cv2": "python3-opencv", "yaml": "python3-yaml"}
+    runtime, robot = (_requirements(repository / "requirements" / name) for name in ("runtime.txt", "robot.txt"))
+    manifest = (repository / "package.xml").read_text()
+    known = ROS | COMES_WITH_ROSBAGS | {"fusion_ros", *sys.stdlib_module_names}
+    offences = []
+    for file, module in _files(repository):
+        at_import = {name[0] for name in _imports(file, module, top_level_only=True)}
+        later = {name[0] for name in _imports(file, module)} - at_import - OPTIONAL
+        for name in (at_import | later) - known:
+            if of_module.get(name, name) not in runtime:
+                offences.append(f"{file.relative_to(repository)}: {name} is not in requirements/runtime.txt")
+            depends = f"<exec_depend>{debian.get(name, f'python3-{name}')}</exec_depend>"
+            if name not in robot and depends not in manifest:
+                offences.append(
+                    f"{file.relative_to(repository)}: {name} is neither in robot.txt nor in package.xml"
+                )
+    assert not offences
 
 
 @pytest.mark.parametrize("module", ["fusion_ros.pipeline", "fusion_ros.bags", "fusion_ros.cli.main"])
