@@ -338,7 +338,7 @@ def _serve(connection: Connection, way: str, name: str, index: int, threads: int
     """Take steps whenever the other end asks, until it closes."""
     if threads:
         torch.set_num_threads(threads)
-    with patch("training.recipes.base.keep_freed_memory") if way == PLAIN else nullcontext():
+    with patch("training.recipes.pair_recipe.keep_freed_memory") if way == PLAIN else nullcontext():
         recipe = _recipe(name, made_pairs(_PAIRS, _SIZE), threads)
     stage = recipe.stages[index]
     _leave(recipe, stage, _Turns(stage.batches, connection))

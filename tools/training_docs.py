@@ -11,7 +11,7 @@ from fusion_ros.metrics import DEFAULT_COLUMNS
 from fusion_ros.settings import markdown_table
 from training.publish import OURS
 from training.recipes import RECIPES
-from training.recipes.base import OwnTerms
+from training.recipes.own_terms import OwnTerms
 
 __all__ = ["PAGE", "render", "results", "tables"]
 

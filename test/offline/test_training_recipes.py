@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_trainings import NARROW, pairs, recipe_of, trained
 
-import training.recipes.base
+import training.recipes.perceptual
 from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.weights import load_network
@@ -233,7 +233,7 @@ def _mean_square(first: torch.Tensor, second: torch.Tensor) -> float:
 @torch.no_grad()
 def test_rfvif_and_lrrnet_compare_by_vgg_where_its_file_is_given(vgg, monkeypatch):
     path, read = vgg
-    monkeypatch.setattr(training.recipes.base, "VGG16Features", read)
+    monkeypatch.setattr(training.recipes.perceptual, "VGG16Features", read)
     recipe = recipe_of("rfvif", vgg=path)
     recipe.network.eval()
     batch, features = next(recipe.stages[0].batches.epoch(1)), read(path, convention="imagenet")

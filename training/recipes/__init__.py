@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from .base import PairRecipe, TrainingSettings
 from .didfuse import DIDFuseRecipe
 from .fused_features import FusedFeaturesRecipe
 from .lrrnet import LRRNetRecipe
 from .matching_register import MatchingRegisterRecipe
+from .pair_recipe import PairRecipe
 from .reconet import ReCoNetFuserRecipe, ReCoNetRecipe
 from .rfn_nest import RFNNestRecipe
 from .rfvif import RFVIFRecipe
+from .settings import TrainingSettings
 
 __all__ = ["RECIPES", "PairRecipe", "TrainingSettings"]
 

@@ -20,7 +20,9 @@ from ..data.sampler import FITS
 from ..losses.didfuse import didfuse_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import OwnTerms, PairRecipe, described_training
+from .own_terms import OwnTerms
+from .pair_recipe import PairRecipe
+from .settings import described_training
 
 __all__ = ["DIDFuseRecipe", "DIDFuseTraining"]
 

@@ -30,7 +30,9 @@ from ..losses.rfn_tracking import rfn_tracking_loss
 from ..losses.tracking import filter_response, hits, tracking_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import PairRecipe, TrainingSettings, begin_with
+from .networks import begin_with
+from .pair_recipe import PairRecipe
+from .settings import TrainingSettings
 
 __all__ = ["FusedFeaturesRecipe", "FusedFeaturesTraining"]
 

@@ -22,7 +22,10 @@ from ..data.sampler import FITS
 from ..losses.lrrnet import lrrnet_loss
 from ..losses.stretch import stretched
 from ..recipe import Losses, Stage
-from .base import PairRecipe, PerceptualSettings, described_training, network_inputs
+from .networks import network_inputs
+from .pair_recipe import PairRecipe
+from .perceptual import PerceptualSettings
+from .settings import described_training
 
 __all__ = ["LRRNetRecipe", "LRRNetTraining"]
 
@@ -91,7 +94,7 @@ class LRRNetRecipe(PairRecipe):
     def make_stages(self) -> Iterator[Stage]:
         """Yield the only stage."""
         s = self.settings
-        self._features = self.perceptual_features("byte")
+        self._features = s.perceptual_features("byte", self.device)
 
         def adam(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
             return torch.optim.Adam(parameters, s.learning_rate, weight_decay=s.weight_decay)

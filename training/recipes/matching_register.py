@@ -29,7 +29,8 @@ from ..data.variants import Disguised, Registered, Rescaled
 from ..losses.matching import displacement_loss, endpoint_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import PairRecipe, TrainingSettings, described_training
+from .pair_recipe import PairRecipe
+from .settings import TrainingSettings, described_training
 
 __all__ = ["MatchingRegisterRecipe", "MatchingRegisterTraining"]
 

@@ -29,7 +29,9 @@ from ..batch import Batch
 from ..losses.reconet import fusion_loss, joint_loss, registration_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import OwnTerms, PairRecipe, begin_with
+from .networks import begin_with
+from .own_terms import OwnTerms
+from .pair_recipe import PairRecipe
 
 __all__ = ["ReCoNetFuserRecipe", "ReCoNetFuserTraining", "ReCoNetRecipe", "ReCoNetTraining"]
 

@@ -23,7 +23,9 @@ from ..data.sampler import FITS
 from ..losses.rfn_nest import auto_encoder_loss, rfn_loss
 from ..losses.stretch import stretched
 from ..recipe import Losses, Stage
-from .base import OwnTerms, PairRecipe, network_inputs
+from .networks import network_inputs
+from .own_terms import OwnTerms
+from .pair_recipe import PairRecipe
 
 __all__ = ["RFNNestRecipe", "RFNNestTraining"]
 

@@ -22,7 +22,9 @@ from ..batch import Batch
 from ..losses.rfvif import rfvif_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
-from .base import PairRecipe, PerceptualSettings, described_training
+from .pair_recipe import PairRecipe
+from .perceptual import PerceptualSettings
+from .settings import described_training
 
 __all__ = ["RFVIFRecipe", "RFVIFTraining"]
 
@@ -77,7 +79,7 @@ class RFVIFRecipe(PairRecipe):
 
     def make_stages(self) -> Iterator[Stage]:
         """Yield the only stage."""
-        self._features = self.perceptual_features("imagenet")
+        self._features = self.settings.perceptual_features("imagenet", self.device)
         yield self.stage("fuse", self.settings.epochs, self._losses)
 
     def _losses(self, batch: Batch) -> Losses:
