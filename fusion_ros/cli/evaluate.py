@@ -6,7 +6,6 @@ import argparse
 import datetime
 import platform
 import shlex
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from ..classical import CLASSICAL
 from ..engines.base import available_cores
 from ..errors import FusionError, shortened
 from ..evaluation.conditions import Condition
-from ..evaluation.executors import Cluster, Executor, Processes, Serial
+from ..evaluation.executors import Cluster, Executor, Processes, Serial, threads_a_worker
 from ..evaluation.results import DATE, Evaluation, MethodFacts
 from ..evaluation.run import Plan, run
 from ..evaluation.tables import dropped_in_words, sensors_in_words
@@ -34,9 +33,9 @@ from ..synthetic.misalign import parse_misalignments
 from ..timing import PairingSettings
 from ..weights import find_model, verify
 from .evaluation_inputs import add_source_arguments, chosen_recordings
-from .evaluation_running import progress, with_shared_threads
+from .evaluation_running import origin_of, print_problems, progress, with_shared_threads
 from .options import add_settings, settings_from
-from .sinks import refuse_existing
+from .report_folder import ReportFolder, write_contents
 from .tracking_inputs import add_tracking_arguments, refuse_without_trackers
 
 if TYPE_CHECKING:
@@ -134,7 +133,8 @@ def main(args: argparse.Namespace) -> int:
         _check_numbers(args)
         _check_packages(())
         return evaluate_aligners(args, _facts(), progress)
-    refuse_existing(args.out, _is_finished(args.out), args.overwrite)
+    folder = ReportFolder(args.out, _REPORTS, _WORK)
+    folder.refuse_finished(args.overwrite)
     _check_numbers(args)
     settings = settings_from(args, FusionSettings)
     recordings, labels = chosen_recordings(args, Sensor(settings.reference))
@@ -149,34 +149,32 @@ def main(args: argparse.Namespace) -> int:
         thumbnail_px=args.thumbnail,
         seed=args.seed,
     )
-    evaluation, pictures = _run(plan, described, args)
+    evaluation, pictures = _run(plan, described, folder.work, args)
     absent = [method.name for method in plan.methods if not any(evaluation.select(method.name))]
-    for problem in evaluation.problems:
-        print(f"fusion-ros: {problem}", file=sys.stderr)
+    print_problems(evaluation.problems)
     if not evaluation.frames:
-        shutil.rmtree(args.out / _WORK, ignore_errors=True)
+        folder.clear_work()
         raise FusionError(f"not one frame could be evaluated: {_why_nothing(evaluation)}")
     for name in absent:
         print(
             f"fusion-ros: not one frame of {name} could be measured: {_why_nothing(evaluation)}", file=sys.stderr
         )
-    _write(evaluation, pictures, args.out)
-    shutil.rmtree(args.out / _WORK, ignore_errors=True)
+    _write(evaluation, pictures, folder)
     print(f"wrote {args.out / 'report.html'}, results.json, frames.csv and table.md: {_tally(evaluation)}")
     return 1 if evaluation.problems or absent else 0
 
 
 def _run(
-    plan: Plan, described: Sequence[MethodFacts], args: argparse.Namespace
+    plan: Plan, described: Sequence[MethodFacts], work: Path, args: argparse.Namespace
 ) -> tuple[Evaluation, Mapping[PictureKey, Thumbnails]]:
     facts = _facts()
     with progress(plan.count) as on_moments:
         return run(
             plan,
-            args.out / _WORK,
+            work,
             facts=facts,
             methods=described,
-            origin=f"{facts['fusion_ros']} {facts['packages']}",
+            origin=origin_of(facts),
             replace_other=args.overwrite,
             executor=_executor(args),
             on_moments=on_moments,
@@ -211,11 +209,6 @@ def _check_packages(columns: Sequence[Column]) -> None:
         raise FusionError(
             f"the metrics or the report need what is not installed here; pip install {' '.join(missing)}"
         )
-
-
-def _is_finished(folder: Path) -> bool:
-    """Whether a report is there; one that was being written when it was interrupted is none."""
-    return any((folder / name).exists() for name in _REPORTS) and not (folder / _WORK).exists()
 
 
 def _methods(
@@ -282,7 +275,7 @@ def _executor(args: argparse.Namespace) -> Executor:
     if args.cluster:
         return Cluster(args.cluster)
     if args.workers > 1:
-        return Processes(args.workers, max(1, available_cores() // args.workers))
+        return Processes(args.workers, threads_a_worker(args.workers))
     return Serial()
 
 
@@ -298,8 +291,7 @@ def _facts() -> dict[str, str]:
     }
 
 
-def _write(evaluation: Evaluation, pictures: Mapping[PictureKey, Thumbnails], folder: Path) -> None:
-    """Write everything beside what is there, then put it in place: an interruption leaves no half report."""
+def _write(evaluation: Evaluation, pictures: Mapping[PictureKey, Thumbnails], folder: ReportFolder) -> None:
     from ..evaluation.report import write_report
     from ..evaluation.tables import frames_csv, markdown
 
@@ -309,17 +301,9 @@ def _write(evaluation: Evaluation, pictures: Mapping[PictureKey, Thumbnails], fo
         "frames.csv": frames_csv(evaluation),
         "table.md": markdown(evaluation),
     }
-    drafts = folder / _WORK / "report"
-    try:
-        drafts.mkdir(exist_ok=True)
-        for name, text in texts.items():
-            # A file name of the user's may hold bytes that are no text.
-            (drafts / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+    with folder.drafts(_REPORTS) as drafts:
+        write_contents(drafts, texts)
         write_report(evaluation, pictures, drafts / "report.html")
-        for name in _REPORTS:
-            (drafts / name).replace(folder / name)
-    except OSError as error:
-        raise FusionError(f"{folder}: the report cannot be written: {error.strerror}") from error
 
 
 def _tally(evaluation: Evaluation) -> str:

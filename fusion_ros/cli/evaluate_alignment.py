@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -28,11 +25,10 @@ from ..frame import Sensor
 from ..pipeline import FusionSettings
 from ..synthetic.misalign import parse_misalignments
 from .evaluation_inputs import chosen_recordings
-from .evaluation_running import Progress, with_shared_threads
+from .evaluation_running import Progress, origin_of, print_problems, refuse_options, with_shared_threads
 from .options import settings_from
 from .pictures import contact_sheet, tile_of
-from .report_folder import write_report_folder
-from .sinks import refuse_existing
+from .report_folder import ReportFolder
 
 __all__ = ["evaluate_aligners"]
 
@@ -40,7 +36,7 @@ _MISALIGNMENTS = "shift:3,shift:8,affine:8,elastic:4,perspective:8,mixed:4"
 _REPORTS = ("alignment.csv", "alignment.json", "times.json", "alignment.md", "alignment.png", "alignment.html")
 _PICTURES = "alignment_pictures"
 _WORK = ".unfinished_alignment"
-_FORBIDDEN = ("method", "fused_topic", "degrade", "cluster")
+_FORBIDDEN = ("method", "fused_topic", "degrade", "cluster", "fused", "metrics", "model")
 _PAIRS_SHOWN = 3
 
 
@@ -55,39 +51,27 @@ def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progre
     Raises:
         FusionError: The options do not go together, or not one pair could be measured.
     """
-    _check_options(args)
-    is_finished = any((args.out / name).exists() for name in _REPORTS) and not (args.out / _WORK).exists()
-    refuse_existing(args.out, is_finished, args.overwrite)
+    refuse_options(args, _FORBIDDEN, "--align measures aligners, which have no use for")
+    folder = ReportFolder(args.out, _REPORTS, _WORK)
+    folder.refuse_finished(args.overwrite)
     plan = _plan(args)
     with progress(plan.count) as on_pairs:
         evaluation = run(
             plan,
-            args.out / _WORK,
+            folder.work,
             facts=facts,
-            origin=f"{facts['fusion_ros']} {facts['packages']}",
+            origin=origin_of(facts),
             workers=args.workers,
             on_pairs=on_pairs,
         )
-    for problem in evaluation.problems:
-        print(f"fusion-ros: {problem}", file=sys.stderr)
+    print_problems(evaluation.problems)
     if not evaluation.records:
-        shutil.rmtree(args.out / _WORK, ignore_errors=True)
+        folder.clear_work()
         raise FusionError(f"not one pair could be measured: {shortened(evaluation.problems, 1)}")
-    _write(evaluation, _sheets(plan, evaluation, args.thumbnail) if args.thumbnail else [], args.out)
-    shutil.rmtree(args.out / _WORK, ignore_errors=True)
+    _write(evaluation, _sheets(plan, evaluation, args.thumbnail) if args.thumbnail else [], folder)
     pairs = len({(record.source, record.frame) for record in evaluation.records})
     print(f"wrote {args.out / 'alignment.html'}, alignment.md, alignment.csv and alignment.json: {pairs} pairs")
     return 1 if evaluation.problems else 0
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    given = [name for name in _FORBIDDEN if getattr(args, name) is not None]
-    given += ["fused"] if args.fused else []
-    given += ["metrics"] if args.metrics != "default" else []
-    given += ["model"] if "model" in vars(args) else []
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise FusionError(f"--align measures aligners, which have no use for {options}: leave that out")
 
 
 def _plan(args: argparse.Namespace) -> AlignmentPlan:
@@ -189,7 +173,7 @@ def _found(plan: AlignmentPlan, wanted: Sequence[_Shown]) -> list[tuple[_Shown, 
     return [(s, found[s.source, s.frame]) for s in wanted if (s.source, s.frame) in found]
 
 
-def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Path) -> None:
+def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: ReportFolder) -> None:
     chart = error_chart(evaluation)
     contents: dict[str, str | bytes] = {
         "alignment.csv": evaluation.to_csv(),
@@ -199,4 +183,4 @@ def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Pat
         "alignment.png": chart,
         "alignment.html": page(evaluation, chart, sheets),
     }
-    write_report_folder(folder, _WORK, contents, _PICTURES, sheets)
+    folder.write(contents, _PICTURES, sheets)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ..errors import FusionError, shortened
 from ..evaluation.conditions import Condition
@@ -26,11 +23,10 @@ from ..synthetic.degrade import parse_degradations
 from ..synthetic.misalign import parse_misalignments
 from ..tracking import TrackerSettings
 from ..weights import find_model, verify
-from .evaluation_running import Progress, with_shared_threads
+from .evaluation_running import Progress, origin_of, print_problems, refuse_options, with_shared_threads
 from .options import settings_from
 from .pictures import contact_sheet, tile_of
-from .report_folder import write_report_folder
-from .sinks import refuse_existing
+from .report_folder import ReportFolder
 from .tracking_inputs import chosen_sequences, render_sequences
 
 __all__ = ["evaluate_trackers"]
@@ -39,7 +35,10 @@ _REPORTS = ("tracking.html", "tracking.md", "tracking.csv", "tracks.csv", "track
 _CHARTS = {"tracking.png": "Success and precision", "stress.png": "Under stress"}
 _PICTURES = "tracking_pictures"
 _WORK = ".unfinished_tracking"
-_FORBIDDEN = ("method", "align", "fused_topic", "cluster", "names")
+_FORBIDDEN = (
+    "method", "align", "fused_topic", "cluster", "names", "fused", "bag", "sequence", "salvage", "metrics",
+    "model", "network", "features.model",
+)  # fmt: skip
 
 
 def evaluate_trackers(args: argparse.Namespace, facts: Mapping[str, str], progress: Progress) -> int:
@@ -53,28 +52,25 @@ def evaluate_trackers(args: argparse.Namespace, facts: Mapping[str, str], progre
     Raises:
         FusionError: The options do not go together, or not one target could be followed.
     """
-    _check_options(args)
-    work = args.out / _WORK
-    is_finished = any((args.out / name).exists() for name in _REPORTS) and not work.exists()
-    refuse_existing(args.out, is_finished, args.overwrite)
+    refuse_options(args, _FORBIDDEN, "--tracking measures trackers on sequences with truth, and has no use for")
+    folder = ReportFolder(args.out, _REPORTS, _WORK)
+    folder.refuse_finished(args.overwrite)
     plan = _plan(args)
     render_sequences(args)
     with progress(plan.count) as on_frames:
         evaluation = run(
             plan,
-            work,
+            folder.work,
             facts=facts,
-            origin=f"{facts['fusion_ros']} {facts['packages']}",
+            origin=origin_of(facts),
             workers=args.workers,
             on_frames=on_frames,
         )
-    for problem in evaluation.problems:
-        print(f"fusion-ros: {problem}", file=sys.stderr)
+    print_problems(evaluation.problems)
     if not any(tracks.runs for tracks in evaluation.tracks.values()):
-        shutil.rmtree(work, ignore_errors=True)
+        folder.clear_work()
         raise FusionError(f"not one target could be followed: {shortened(evaluation.problems, 1)}")
-    _write(evaluation, _sheets(plan, evaluation, args.thumbnail) if args.thumbnail else [], args.out)
-    shutil.rmtree(work, ignore_errors=True)
+    _write(evaluation, _sheets(plan, evaluation, args.thumbnail) if args.thumbnail else [], folder)
     for tracker in plan.trackers:
         found = evaluation.summary(tracker.name, AS_RECORDED)
         if found.sequences:
@@ -86,18 +82,6 @@ def evaluate_trackers(args: argparse.Namespace, facts: Mapping[str, str], progre
         f"{len(plan.sequences)} sequences"
     )
     return 1 if evaluation.problems else 0
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    given = [name for name in _FORBIDDEN if getattr(args, name) is not None]
-    given += [name for name in ("fused", "bag", "sequence", "salvage") if getattr(args, name)]
-    given += ["metrics"] if args.metrics != "default" else []
-    given += [name for name in ("model", "network", "features.model") if name in vars(args)]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise FusionError(
-            f"--tracking measures trackers on sequences with truth, and has no use for {options}: leave that out"
-        )
 
 
 def _plan(args: argparse.Namespace) -> TrackingPlan:
@@ -166,12 +150,12 @@ def _sheets(plan: TrackingPlan, evaluation: TrackingEvaluation, width: int) -> l
     return sheets
 
 
-def _write(evaluation: TrackingEvaluation, sheets: Sequence[Sheet], folder: Path) -> None:
+def _write(evaluation: TrackingEvaluation, sheets: Sequence[Sheet], folder: ReportFolder) -> None:
     charts = {"tracking.png": curve_chart(evaluation)}
     if len(evaluation.conditions) > 1:
         charts["stress.png"] = stress_chart(evaluation)
     else:
-        (folder / "stress.png").unlink(missing_ok=True)  # of an earlier report
+        (folder.path / "stress.png").unlink(missing_ok=True)  # of an earlier report
     contents: dict[str, str | bytes] = {
         **charts,
         "tracking.csv": evaluation.to_csv(),
@@ -181,4 +165,4 @@ def _write(evaluation: TrackingEvaluation, sheets: Sequence[Sheet], folder: Path
         "tracking.md": markdown(evaluation),
         "tracking.html": page(evaluation, {_CHARTS[name]: data for name, data in charts.items()}, sheets),
     }
-    write_report_folder(folder, _WORK, contents, _PICTURES, sheets)
+    folder.write(contents, _PICTURES, sheets)

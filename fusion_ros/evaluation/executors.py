@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from ..engines.base import available_cores
 from ..errors import FusionError
 from .work import Piece, PieceResult, do_piece, use_threads
 
-__all__ = ["Cluster", "Executor", "Processes", "Serial", "worker_pool"]
+__all__ = ["Cluster", "Executor", "Processes", "Serial", "in_processes", "threads_a_worker"]
+
+T = TypeVar("T")
 
 _POLL_S = 0.2
+# Started afresh: a forked process would inherit the locks of running OpenMP and OpenVINO threads.
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
 class Executor(Protocol):
@@ -64,11 +68,9 @@ class Processes:
         self, pieces: Sequence[Piece], on_moments: Callable[[int], None]
     ) -> Iterator[tuple[Piece, PieceResult]]:
         """See :class:`Executor`."""
-        # Started afresh: a forked process would inherit the locks of running OpenMP and OpenVINO threads.
-        context = multiprocessing.get_context("spawn")
-        counter = context.Value("q", 0)
+        counter = _CONTEXT.Value("q", 0)
         seen = 0
-        with worker_pool(self._number, context, _begin_worker, (counter, self._threads)) as pool:
+        with _worker_pool(self._number, self._threads, counter) as pool:
             futures = {pool.submit(_do_counted, piece): piece for piece in pieces}
             waiting = set(futures)
             while waiting:
@@ -81,22 +83,43 @@ class Processes:
                 seen = now
 
 
+def in_processes(
+    number: int, function: Callable[..., T], calls: Mapping[int, tuple[Any, ...]]
+) -> Iterator[tuple[int, T]]:
+    """Yield what a function returns, with the key of the call, as soon as it does.
+
+    Args:
+        number: Of processes of this machine, which share its cores.
+        function: One that other processes can import.
+        calls: Its arguments, which can be pickled, by key.
+
+    Raises:
+        FusionError: A process died. What the function raises is raised, too.
+    """
+    with _worker_pool(number, threads_a_worker(number)) as pool:
+        futures = {pool.submit(function, *arguments): key for key, arguments in calls.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def threads_a_worker(workers: int) -> int:
+    """Return each one's share of the cores where so many processes work side by side; at least 1."""
+    return max(1, available_cores() // workers)
+
+
 @contextmanager
-def worker_pool(
-    number: int, context: BaseContext, begin: Callable[..., None], arguments: tuple[Any, ...]
-) -> Iterator[ProcessPoolExecutor]:
+def _worker_pool(number: int, threads: int, counter: Any = None) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of processes, all of which are gone afterwards, also after an interruption.
 
     Args:
         number: Of processes.
-        context: How they are started.
-        begin: Called in each of them first, with ``arguments``.
-        arguments: For ``begin``.
+        threads: For each, for OpenCV.
+        counter: What :func:`_do_counted` counts with, if that is to be done.
 
     Raises:
         FusionError: A process died.
     """
-    pool = ProcessPoolExecutor(number, mp_context=context, initializer=begin, initargs=arguments)
+    pool = ProcessPoolExecutor(number, mp_context=_CONTEXT, initializer=_begin_worker, initargs=(threads, counter))
     others = set(multiprocessing.active_children())
     try:
         yield pool
@@ -167,7 +190,7 @@ def _result_of(future: Any) -> PieceResult:
 _counter: Any = None
 
 
-def _begin_worker(counter: Any, threads: int) -> None:
+def _begin_worker(threads: int, counter: Any) -> None:
     global _counter
     _counter = counter
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer; it ends the others

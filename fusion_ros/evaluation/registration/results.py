@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..bootstrap import Stratum, mean_interval
+from ..figures import time_figures, without_nan
 from ..results import AS_RECORDED
 
 __all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "Summary"]
@@ -153,11 +154,7 @@ class AlignmentEvaluation:
 
     def times_ms(self, aligner: str) -> dict[str, float]:
         """Return mean, ``p50`` and ``p95`` of the milliseconds of a call; empty where there are none."""
-        found = [r.ms for r in self.records if r.aligner == aligner and math.isfinite(r.ms)]
-        if not found:
-            return {}
-        p50, p95 = np.percentile(found, (50, 95))
-        return {"mean": float(np.mean(found)), "p50": float(p50), "p95": float(p95)}
+        return time_figures([r.ms for r in self.records if r.aligner == aligner and math.isfinite(r.ms)])
 
     def _strata(self, records: Sequence[AlignmentRecord]) -> list[Stratum]:
         by_source: dict[str, list[float]] = {}
@@ -178,7 +175,7 @@ class AlignmentEvaluation:
     def to_json(self) -> str:
         """Return everything but the single records and the times; equal evaluations give equal bytes."""
         summaries = {
-            aligner.name: {name: _defined(asdict(self.summary(aligner.name, name))) for name in self.conditions}
+            aligner.name: {name: without_nan(asdict(self.summary(aligner.name, name))) for name in self.conditions}
             for aligner in self.aligners
         }
         content = {
@@ -188,7 +185,7 @@ class AlignmentEvaluation:
             "aligners": [asdict(aligner) for aligner in self.aligners],
             "conditions": list(self.conditions),
             "summaries": summaries,
-            "overall_known_px": _defined({a.name: self.overall(a.name) for a in self.aligners}),
+            "overall_known_px": without_nan({a.name: self.overall(a.name) for a in self.aligners}),
             "problems": list(self.problems),
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -205,8 +202,3 @@ def _cell(value: str | float | bool) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     return value
-
-
-def _defined(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Return values as JSON can hold them: None for NaN."""
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

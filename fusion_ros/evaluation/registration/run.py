@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from ...engines import EngineSettings
-from ...engines.base import available_cores
 from ...engines.classical_engine import ClassicalEngine
 from ...errors import EngineError, FusionError, ImageError, SettingsError, WeightsError
-from ...files import write_atomically
 from ...pipeline import FusionPipeline, FusionSettings
 from ..conditions import Condition
-from ..executors import worker_pool
+from ..executors import in_processes
+from ..parts import part_digest, results_of, settings_identity
 from ..recording import Recording
 from ..results import AS_RECORDED
-from ..work import use_threads
 from .aligners import Aligner, open_aligner
 from .measure import PairImages, measure_pair
 from .results import AlignerFacts, AlignmentEvaluation, AlignmentRecord
@@ -63,16 +57,15 @@ class AlignmentPlan:
 
     def digest(self, origin: str) -> str:
         """Return a name for its result, which is another one where anything that the result depends on is."""
-        engine = replace(self.settings.engine, threads=0)  # how many there are changes nothing
         content = [
             origin,
             [recording.identity for recording in self.recordings],
             [asdict(aligner) for aligner in self.aligners],
             [condition.name for condition in self.conditions],
-            repr(replace(self.settings, engine=engine)),
+            settings_identity(self.settings),
             self.seed,
         ]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
+        return part_digest(content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +97,15 @@ def run(
     Raises:
         FusionError: An aligner cannot be run at all, a worker died, or the folder cannot be written.
     """
-    parts = plan.parts()
-    names = {id(part): part.digest(origin) for part in parts}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FusionError(f"{folder}: cannot be made: {error.strerror}") from error
-    found = {id(part): _kept(folder, names[id(part)]) for part in parts}
-    todo = [part for part in parts if found[id(part)] is None]
-    on_pairs(plan.count - sum(part.count for part in todo))
-    for part, result in _done(todo, workers):
-        found[id(part)] = result
-        _keep(folder, names[id(part)], result)
-        on_pairs(part.count)
-    results = [found[id(part)] for part in parts]
+    results = results_of(
+        plan.parts(),
+        folder,
+        origin,
+        done=lambda parts: _done(parts, workers, on_pairs),
+        written=_written,
+        read=_read,
+        on_steps=on_pairs,
+    )
     return AlignmentEvaluation(
         facts=dict(facts),
         aligners=plan.aligners,
@@ -174,39 +162,25 @@ def _do(plan: AlignmentPlan) -> _Found:
     )
 
 
-def _done(parts: Sequence[AlignmentPlan], workers: int) -> Iterator[tuple[AlignmentPlan, _Found]]:
-    """Yield each part with its result as soon as it is done."""
+def _done(
+    parts: Mapping[int, AlignmentPlan], workers: int, on_pairs: Callable[[int], None]
+) -> Iterator[tuple[int, _Found]]:
+    """Yield each part's place with its result as soon as it is done."""
     if workers == 1:
-        for part in parts:
-            yield part, _do(part)
+        for place, part in parts.items():
+            yield place, _do(part)
+            on_pairs(part.count)
         return
-    # Started afresh: a forked process would inherit the locks of running threads.
-    context = multiprocessing.get_context("spawn")
-    with worker_pool(workers, context, _begin_worker, (max(1, available_cores() // workers),)) as pool:
-        futures = {pool.submit(_do, part): part for part in parts}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    for place, found in in_processes(workers, _do, {place: (part,) for place, part in parts.items()}):
+        yield place, found
+        on_pairs(parts[place].count)
 
 
-def _begin_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer; it ends the others
-    use_threads(threads)
+def _written(found: _Found) -> str:
+    return json.dumps({"records": [asdict(record) for record in found.records], "problems": found.problems})
 
 
-def _keep(folder: Path, name: str, found: _Found) -> None:
-    content = {"records": [asdict(record) for record in found.records], "problems": found.problems}
-    path = folder / f"{name}.json"
-    try:
-        write_atomically(path, json.dumps(content).encode())
-    except OSError as error:
-        raise FusionError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _kept(folder: Path, name: str) -> _Found | None:
-    """Return what an earlier attempt found; None where it did not come that far."""
-    try:
-        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        records = tuple(AlignmentRecord(**record) for record in content["records"])
-        return _Found(records, tuple(content["problems"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _read(text: str) -> _Found:
+    content = json.loads(text)
+    records = tuple(AlignmentRecord(**record) for record in content["records"])
+    return _Found(records, tuple(content["problems"]))

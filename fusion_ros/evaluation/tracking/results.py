@@ -27,6 +27,7 @@ from ...metrics.tracking import (
 from ...metrics.tracking_vot import VotScores, vot_run, vot_scores
 from ..bootstrap import Stratum, mean_interval
 from ..conditions import Condition
+from ..figures import time_figures, without_nan
 from .follow import SequenceTracks, TrackRun
 from .trackers import TrackerFacts
 
@@ -156,11 +157,11 @@ class TrackingEvaluation:
 
     def times_ms(self, tracker: str) -> dict[str, float]:
         """Return mean, ``p50`` and ``p95`` of the milliseconds of an update; empty where there are none."""
-        return _spread([ms for (name, *_), run in self._runs.items() if name == tracker for ms in run.ms])
+        return time_figures([ms for (name, *_), run in self._runs.items() if name == tracker for ms in run.ms])
 
     def feature_times_ms(self) -> dict[str, float]:
         """Return the same of the features of a frame, over all models."""
-        return _spread([ms for tracks in self.tracks.values() for ms in tracks.feature_ms])
+        return time_figures([ms for tracks in self.tracks.values() for ms in tracks.feature_ms])
 
     @cached_property
     def _runs(self) -> dict[tuple[str, str, str], TrackRun]:
@@ -242,13 +243,6 @@ class TrackingEvaluation:
         return json.dumps(content, indent=1) + "\n"
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    p50, p95 = np.percentile(values, (50, 95))
-    return {"mean": float(np.mean(values)), "p50": float(p50), "p95": float(p95)}
-
-
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else repr(round(float(value), 6))
 
@@ -257,6 +251,5 @@ def _nested(values: Mapping[tuple[str, str], Mapping[str, object]]) -> dict[str,
     """Return values by tracker, then by condition, as JSON can hold them: None for NaN."""
     found: dict[str, dict[str, object]] = {}
     for (tracker, condition), content in values.items():
-        defined = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in content.items()}
-        found.setdefault(tracker, {})[condition] = defined
+        found.setdefault(tracker, {})[condition] = without_nan(content)
     return found

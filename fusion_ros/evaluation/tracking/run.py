@@ -5,27 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from ...engines.base import available_cores
 from ...errors import EngineError, FusionError, SettingsError, WeightsError
-from ...files import write_atomically
 from ...media import VideoClip
 from ...pipeline import FusionSettings
 from ...tracking import Tracker, TrackerSettings
 from ...tracking_sets import FileSequence, TrackingSequence
 from ..conditions import Condition
-from ..executors import worker_pool
+from ..executors import in_processes
+from ..parts import part_digest, results_of, settings_identity
 from ..recording import files_state
-from ..work import use_threads
 from .features import FeatureSource, open_features
 from .follow import SequenceTracks, TrackRun, follow, true_boxes
 from .results import SequenceFacts, TrackingEvaluation
@@ -106,19 +101,17 @@ class TrackingPart:
 
     def digest(self, origin: str) -> str:
         """Return a name for its result, which is another one where anything that the result depends on is."""
-        settings = self.settings
-        engine = replace(settings.engine, threads=0)  # how many there are changes nothing
         content = [
             origin,
             _identity(self.sequence),
             self.condition.name,
             [asdict(tracker) for tracker in self.trackers],
-            repr(replace(settings, engine=engine)),
+            settings_identity(self.settings),
             repr(self.plan.tracker),
             self.plan.seed,
             self.plan.with_anchors,
         ]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
+        return part_digest(content)
 
 
 def run(
@@ -146,17 +139,15 @@ def run(
         FusionError: A model cannot be run at all, a worker died, or the folder cannot be written.
     """
     parts = plan.parts()
-    names = [part.digest(origin) for part in parts]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FusionError(f"{folder}: cannot be made: {error.strerror}") from error
-    found = [_kept(folder / f"{name}.json") for name in names]
-    todo = [place for place, tracks in enumerate(found) if tracks is None]
-    on_frames(sum(part.count for part, tracks in zip(parts, found, strict=True) if tracks is not None))
-    for place, tracks in _done({place: parts[place] for place in todo}, workers, open_source, on_frames):
-        found[place] = tracks
-        _keep(folder / f"{names[place]}.json", tracks)
+    found = results_of(
+        parts,
+        folder,
+        origin,
+        done=lambda todo: _done(todo, workers, open_source, on_frames),
+        written=_written,
+        read=_read,
+        on_steps=on_frames,
+    )
     merged: dict[tuple[str, str], SequenceTracks] = {}
     for part, tracks in zip(parts, found, strict=True):
         where = part.sequence.name, part.condition.name
@@ -204,22 +195,14 @@ def _done(
         for place, part in parts.items():
             yield place, _do(part, open_source, lambda: on_frames(1))
         return
-    # Started afresh: a forked process would inherit the locks of running threads.
-    context = multiprocessing.get_context("spawn")
-    with worker_pool(workers, context, _begin_worker, (max(1, available_cores() // workers),)) as pool:
-        futures = {pool.submit(_do_apart, part.alone(), open_source): place for place, part in parts.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-            on_frames(parts[futures[future]].count)
+    calls = {place: (part.alone(), open_source) for place, part in parts.items()}
+    for place, tracks in in_processes(workers, _do_apart, calls):
+        yield place, tracks
+        on_frames(parts[place].count)
 
 
 def _do_apart(part: TrackingPart, open_source: OpenSource) -> SequenceTracks:
     return _do(part, open_source, lambda: None)
-
-
-def _begin_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer; it ends the others
-    use_threads(threads)
 
 
 def _together(first: SequenceTracks, second: SequenceTracks) -> SequenceTracks:
@@ -240,7 +223,7 @@ def _identity(sequence: TrackingSequence) -> str:
     return f"{type(sequence).__qualname__} {sequence.name} {sequence.rate_hz} {truth} {files}"
 
 
-def _keep(path: Path, tracks: SequenceTracks) -> None:
+def _written(tracks: SequenceTracks) -> str:
     runs = [
         {
             "tracker": run.tracker,
@@ -253,30 +236,23 @@ def _keep(path: Path, tracks: SequenceTracks) -> None:
         for run in tracks.runs
     ]
     content = {"runs": runs, "feature_ms": tracks.feature_ms, "problems": tracks.problems}
-    try:
-        write_atomically(path, json.dumps(content, allow_nan=False).encode())
-    except OSError as error:
-        raise FusionError(f"{path}: cannot be written: {error.strerror}") from error
+    return json.dumps(content, allow_nan=False)
 
 
-def _kept(path: Path) -> SequenceTracks | None:
-    """Return what an earlier attempt found; None where it did not come that far."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        runs = tuple(
-            TrackRun(
-                one["tracker"],
-                np.array(one["boxes"], np.float64).reshape(-1, 4),
-                tuple(one["status"]),
-                np.array(one["confidence"]),
-                tuple(one["ms"]),
-                tuple(np.array(overlaps, np.float64) for overlaps in one["anchored"]),
-            )
-            for one in content["runs"]
+def _read(text: str) -> SequenceTracks:
+    content = json.loads(text)
+    runs = tuple(
+        TrackRun(
+            one["tracker"],
+            np.array(one["boxes"], np.float64).reshape(-1, 4),
+            tuple(one["status"]),
+            np.array(one["confidence"]),
+            tuple(one["ms"]),
+            tuple(np.array(overlaps, np.float64) for overlaps in one["anchored"]),
         )
-        return SequenceTracks(runs, tuple(content["feature_ms"]), tuple(content["problems"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        for one in content["runs"]
+    )
+    return SequenceTracks(runs, tuple(content["feature_ms"]), tuple(content["problems"]))
 
 
 def _listed(values: np.ndarray) -> list:
