@@ -160,9 +160,13 @@ def box_of_region(message: RegionOfInterest) -> Box:
 
 
 def box_of_detection(message: Any) -> Box:
-    """Return the upright box around that of a ``vision_msgs/Detection2D``, which may be turned."""
+    """Return the upright box around that of a ``vision_msgs/Detection2D``, which may be turned.
+
+    Of one that is not finite the box is not either; who uses it refuses it.
+    """
     box = message.bbox
-    cosine, sine = abs(math.cos(box.center.theta)), abs(math.sin(box.center.theta))
+    theta = box.center.theta if math.isfinite(box.center.theta) else math.nan  # math.cos raises for infinity
+    cosine, sine = abs(math.cos(theta)), abs(math.sin(theta))
     width = box.size_x * cosine + box.size_y * sine
     height = box.size_x * sine + box.size_y * cosine
     centre = box.center.position

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from live_rig import SECOND
 from sensor_msgs.msg import Image
-from tracker_live import SIZE, STEP, Scene, box_of, box_of_corners
+from tracker_live import SIZE, STEP, Scene, box_of, boxes_shown
 
 from fusion_ros.imaging import array_from_image
 from fusion_ros.ros.messages import header, image_message, stamp_ns
@@ -18,15 +18,15 @@ def test_a_target_is_followed_from_the_initial_box_with_the_stamps_of_the_featur
     tracker_rig.start(initial_box=list(scene.box(10)))
     tracker_rig.describe()
     states = tracker_rig.follow(scene, range(10, 22))
-    tracker_rig.until(lambda: len(tracker_rig.polygons) >= 12)
-    polygons = tracker_rig.polygons[-12:]
-    for index, (state, polygon) in enumerate(zip(states, polygons, strict=True)):
+    tracker_rig.until(lambda: len(tracker_rig.shown) >= 12)
+    for index, (state, shown) in enumerate(zip(states, tracker_rig.shown[-12:], strict=True)):
         truth = scene.box(10 + index)
         assert state["state"] == state["tracks"][0]["status"] == "tracking"
         assert overlap(box_of(state), truth) > 0.7
-        assert overlap(box_of_corners(polygon), truth) > 0.7
-        assert stamp_ns(polygon.header.stamp) == state["stamp_ns"] == SECOND + (index + 1) * STEP
-        assert polygon.header.frame_id == state["frame_id"] == "rgb_optical_frame"
+        (box,) = boxes_shown(shown)
+        assert box == pytest.approx(box_of(state), abs=1e-3)
+        assert stamp_ns(shown.header.stamp) == state["stamp_ns"] == SECOND + (index + 1) * STEP
+        assert shown.header.frame_id == state["frame_id"] == "rgb_optical_frame"
     assert {state["tracks"][0]["identity"] for state in states} == {1}
     assert states[0]["image_size"] == {"height": SIZE[0], "width": SIZE[1]}
 
@@ -52,6 +52,35 @@ def test_a_box_on_the_init_topic_starts_a_target(tracker_rig):
     assert (state["state"], box_of(state)) == ("tracking", scene.box(20))
 
 
+def test_a_detection_starts_a_target_in_the_features_of_its_stamp_and_one_of_infinity_does_not(tracker_rig):
+    messages = pytest.importorskip("vision_msgs.msg", reason="comes with a ROS distribution")
+    scene = Scene()
+    tracker_rig.start()
+    tracker_rig.describe()
+    given = tracker_rig.node.create_publisher(messages.Detection2D, "tracker_node/init_detection", 10)
+    tracker_rig.until(given.get_subscription_count)
+    x, y, width, height = scene.box(20)
+    detection = messages.Detection2D(header=header(SECOND + 2 * STEP, "rgb_optical_frame"))
+    detection.bbox.center.position.x, detection.bbox.center.position.y = x + (width - 1) / 2, y + (height - 1) / 2
+    detection.bbox.size_x, detection.bbox.size_y = width, height
+    given.publish(detection)
+    tracker_rig.until(lambda: tracker_rig.tracker._targets._requests)
+    states = tracker_rig.follow(scene, [20, 20])
+    assert [state["state"] for state in states] == ["starting", "tracking"]
+    assert box_of(states[1]) == scene.box(20)
+    tracker_rig.until(lambda: stamp_ns(tracker_rig.shown[-1].header.stamp) == states[1]["stamp_ns"])
+    (shown,) = tracker_rig.shown[-1].detections
+    assert (shown.header, shown.bbox, shown.id) == (detection.header, detection.bbox, "1")
+    assert [(r.hypothesis.class_id, r.hypothesis.score) for r in shown.results] == [("target", 1.0)]
+
+    detection.bbox.center.theta = np.inf
+    given.publish(detection)
+    tracker_rig.until(lambda: tracker_rig.tracker._targets._requests)
+    state = tracker_rig.follow(scene, [20], first=3)[0]
+    assert (state["state"], state["tracks"][0]["identity"]) == ("tracking", 1)
+    assert "finite" in state["reason"]
+
+
 def test_services_start_at_the_initial_box_and_end_it(tracker_rig):
     scene = Scene()
     tracker_rig.start()
@@ -64,8 +93,8 @@ def test_services_start_at_the_initial_box_and_end_it(tracker_rig):
     assert tracker_rig.call("stop").message == "1 target given up"
     state = tracker_rig.follow(scene, [8], first=2)[0]
     assert (state["state"], state["tracks"]) == ("idle", [])
-    tracker_rig.until(lambda: stamp_ns(tracker_rig.polygons[-1].header.stamp) == state["stamp_ns"])
-    assert list(tracker_rig.polygons[-1].polygon.points) == []
+    tracker_rig.until(lambda: stamp_ns(tracker_rig.shown[-1].header.stamp) == state["stamp_ns"])
+    assert boxes_shown(tracker_rig.shown[-1]) == []
 
     assert tracker_rig.call("start").success
     again = tracker_rig.follow(scene, [8], first=3)[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from live_rig import SECOND
 from std_msgs.msg import String
-from tracker_live import CHANNELS, SIZE, STEP, STRIDE, Scene, box_of
+from tracker_live import CHANNELS, SIZE, STEP, STRIDE, Scene, box_of, boxes_shown
 
 from fusion_ros.errors import SettingsError
 from fusion_ros.features import FeatureDescription, LayerDescription
@@ -64,14 +64,14 @@ def test_silence_is_broken_by_a_track_without_a_target_and_the_reason(tracker_ri
     tracker_rig.describe()
     tracker_rig.send(scene.values(5), SECOND)
     tracker_rig.until(lambda: sum(state["state"] == "no_features" for state in tracker_rig.states) >= 2)
-    tracker_rig.until(lambda: stamp_ns(tracker_rig.polygons[-1].header.stamp) > SECOND + STEP)
+    tracker_rig.until(lambda: stamp_ns(tracker_rig.shown[-1].header.stamp) > SECOND + STEP)
     state = next(state for state in tracker_rig.states if state["state"] == "no_features")
     assert f"on {tracker_rig.namespace}/fused/features:" in state["reason"]
     assert "qos.input_reliability" in state["reason"]
     assert [(t["status"], t["box"], t["confidence"]) for t in state["tracks"]] == [("lost", None, 0.0)]
     # In the features' own time: so long after the last of them.
     assert SECOND + 0.2e9 < state["stamp_ns"] < SECOND + 5e9
-    assert (state["frame_id"], list(tracker_rig.polygons[-1].polygon.points)) == ("rgb_optical_frame", [])
+    assert (state["frame_id"], boxes_shown(tracker_rig.shown[-1])) == ("rgb_optical_frame", [])
     tracker_rig.until(lambda: "no features" in tracker_rig.warned("features"))
 
     back = tracker_rig.send(scene.values(5), SECOND + 10 * STEP)
@@ -88,8 +88,8 @@ def test_darkness_is_a_loss_with_its_reason_and_the_target_is_found_again(tracke
     states = [tracker_rig.send(dark, SECOND + (5 + i) * STEP) for i in range(6)]
     assert states[-1]["state"] == states[-1]["tracks"][0]["status"] == "lost"
     assert "the same everywhere" in states[-1]["reason"]
-    tracker_rig.until(lambda: stamp_ns(tracker_rig.polygons[-1].header.stamp) == states[-1]["stamp_ns"])
-    assert list(tracker_rig.polygons[-1].polygon.points) == []
+    tracker_rig.until(lambda: stamp_ns(tracker_rig.shown[-1].header.stamp) == states[-1]["stamp_ns"])
+    assert boxes_shown(tracker_rig.shown[-1]) == []
 
     light = tracker_rig.follow(scene, [12] * 12, first=11)
     assert light[-1]["state"] == "tracking"

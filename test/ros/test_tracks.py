@@ -139,6 +139,15 @@ def test_a_track_becomes_a_detection_with_its_centre_and_back():
     assert tracks.detections_message([], head, messages).detections == []
 
 
+@pytest.mark.parametrize("theta", [np.nan, np.inf, -np.inf])
+def test_a_detection_turned_by_no_finite_angle_is_refused_as_a_box(theta):
+    detection = _vision_msgs().Detection2D(header=header(SECOND, "rgb"))
+    detection.bbox.size_x, detection.bbox.size_y, detection.bbox.center.theta = 32.0, 32.0, float(theta)
+    wanted = _Wanted()
+    wanted.targets.request(BoxRequest(tracks.box_of_detection(detection), "~/init_detection"))
+    assert "finite" in wanted.step(SECOND).reason
+
+
 class _Node:
     """Stands in for a node whose distribution has vision_msgs: notes what is made by topic."""
 

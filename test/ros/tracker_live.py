@@ -22,6 +22,7 @@ from fusion_ros.features import FeatureDescription, LayerDescription
 from fusion_ros.nodes.tracker_node import TrackerNode
 from fusion_ros.ros import qos
 from fusion_ros.ros.messages import header, image_message
+from fusion_ros.ros.tracks import vision_messages
 from fusion_ros.tracking import Box
 
 STRIDE, CHANNELS = 4, 6
@@ -68,7 +69,7 @@ class TrackerRig:
         self.executor.add_node(self.node)
         self.tracker: Any = None
         self.states: list[dict[str, Any]] = []
-        self.polygons: list[PolygonStamped] = []
+        self.shown: list[Any] = []  # the targets in sight, as detections or polygons
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.levels: dict[str, tuple[bytes, str]] = {}
         topics = {
@@ -79,7 +80,9 @@ class TrackerRig:
         self.images = self.node.create_publisher(Image, "fused/image", 10)
         self.regions = self.node.create_publisher(RegionOfInterest, "tracker_node/init", 10)
         self.node.create_subscription(String, "tracks/state", self._on_state, 50)
-        self.node.create_subscription(PolygonStamped, "tracks/polygon", self.polygons.append, 50)
+        vision = vision_messages()
+        kind, topic = (vision.Detection2DArray, "tracks") if vision else (PolygonStamped, "tracks/polygon")
+        self.node.create_subscription(kind, topic, self.shown.append, 50)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def _on_state(self, message: String) -> None:
@@ -177,7 +180,13 @@ def box_of(state: dict[str, Any], index: int = 0) -> Box:
     return box["x"], box["y"], box["width"], box["height"]
 
 
-def box_of_corners(message: PolygonStamped) -> Box:
-    """Return the box whose outer corners a polygon holds."""
-    xs, ys = [p.x for p in message.polygon.points], [p.y for p in message.polygon.points]
-    return min(xs) + 0.5, min(ys) + 0.5, max(xs) - min(xs), max(ys) - min(ys)
+def boxes_shown(message: Any) -> list[Box]:
+    """Return the boxes in a message of targets in sight: of each detection, or of the polygon with its corners."""
+    if isinstance(message, PolygonStamped):
+        xs, ys = [p.x for p in message.polygon.points], [p.y for p in message.polygon.points]
+        return [(min(xs) + 0.5, min(ys) + 0.5, max(xs) - min(xs), max(ys) - min(ys))] if xs else []
+    boxes = [detection.bbox for detection in message.detections]
+    return [
+        (b.center.position.x - (b.size_x - 1) / 2, b.center.position.y - (b.size_y - 1) / 2, b.size_x, b.size_y)
+        for b in boxes
+    ]
