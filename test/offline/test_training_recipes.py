@@ -87,6 +87,21 @@ def test_the_matching_register_finds_known_shifts(tmp_path):
     assert _of_stage(history, "match", "train_moved_px") == pytest.approx([math.sqrt(5.01)] * 3, rel=1e-3)
 
 
+def test_a_register_goes_on_from_the_one_that_is_shipped_which_can_teach_it_too():
+    recipe = recipe_of(
+        "matching_register", start="matching_register", teacher="matching_register", register_first=True
+    )
+    for name, tensor in load_network("matching_register").state_dict().items():
+        assert torch.equal(recipe.network.state_dict()[name], tensor), name
+    notes = " ".join(recipe.notes(recipe.settings))
+    assert "Begun with the weights of matching_register." in notes
+    assert "registered by matching_register, locally too, or else by the structural translation" in notes
+    with pytest.raises(WeightsError, match="lrrnet is no such register"):
+        recipe_of("matching_register", start="lrrnet")
+    with pytest.raises(SettingsError, match="expected a network that gives a flow"):
+        recipe_of("matching_register", teacher="lrrnet", register_first=True)
+
+
 def test_the_auto_encoder_of_rfn_nest_is_fixed_while_the_fusion_networks_learn(tmp_path):
     recipe, before = recipe_of("rfn_nest", auto_encoder_epochs=1, **SHORT), {}
     first, second = recipe.stages

@@ -16,6 +16,7 @@ import torch
 from small_trainings import recipe_of, scene, trained
 from tiny_recipe import Killed, without_time
 
+from fusion_ros.alignment.estimate import Estimate
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.networks.matching_register import Pass
 from training.data.pairs import MemoryPair, PairImages
@@ -137,6 +138,21 @@ def test_confidence_decides_and_a_flow_that_is_known_exactly_is_not_estimated():
     known = np.full((*SIZE, 2), (1.5, 0.0), np.float32)
     exact = MemoryPair("b", pair.images._replace(flow=known))
     assert Registered(exact).read().flow is known
+
+
+def test_the_first_estimator_that_is_sure_is_believed_also_about_what_is_local():
+    pair = shifted_pair(4, 4)
+    wave = np.dstack([3 * np.sin(np.mgrid[: SIZE[0], : SIZE[1]] / 40)[axis].astype(np.float32) for axis in (0, 1)])
+
+    def unsure(moving, fixed, **more):
+        return Estimate(np.full((*SIZE, 2), 9, np.float32), 0.4)
+
+    def sure(moving, fixed, **more):
+        assert moving.dtype == np.float32 and moving.max() <= 1
+        return Estimate(wave, 0.6)
+
+    assert np.abs(Registered(pair, (unsure, sure)).read().flow - wave).max() < 0.3
+    assert Registered(pair, (unsure, unsure)).read().flow is None
 
 
 def test_a_rescaled_pair_keeps_what_its_registration_found():

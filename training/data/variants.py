@@ -10,6 +10,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from fusion_ros.alignment.estimate import Estimator
+from fusion_ros.alignment.learned import resized_flow
 from fusion_ros.alignment.structural import StructuralEstimator
 
 from .pairs import Pair, PairImages
@@ -19,6 +21,7 @@ __all__ = ["Disguised", "Registered", "Rescaled"]
 _KNOTS = 7
 _INVERTED, _FOLDED, _BLURRED = 0.6, 0.3, 0.6  # how often
 _LARGEST_BLUR = 1.6  # px
+_COARSE = 8  # px of the image to a value of a flow that is kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,15 @@ class Rescaled:
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """A pair whose set has registered it badly: with the translation that is found in it, where that is sure.
+    """A pair whose set has registered it badly: with the flow that is found in it, where that is sure.
 
     Attributes:
-        least_confidence: Below it the set's own registration stays.
+        estimators: Who looks for the flow; the first one that is sure is believed.
+        least_confidence: Below it an estimator is not sure; if none is, the set's own registration stays.
     """
 
     pair: Pair
+    estimators: tuple[Estimator, ...] = (StructuralEstimator(),)
     least_confidence: float = 0.5
 
     @property
@@ -63,20 +68,22 @@ class Registered:
         return self.pair.name
 
     @cached_property
-    def _shift(self) -> np.ndarray | None:
-        """The translation ``(2,)``, or None: it is found once, however often the pair is read."""
+    def _coarse(self) -> np.ndarray | None:
+        """The flow at an eighth of the size, or None: it is found once, however often the pair is read."""
         images = self.pair.read()
         if images.flow is not None:
             return None  # what is exact is not to be estimated
-        estimate = StructuralEstimator()(_unit(images.infrared), _unit(images.visible))
-        return None if estimate.confidence < self.least_confidence else estimate.flow[0, 0]
+        for estimate in self.estimators:
+            found = estimate(_unit(images.infrared), _unit(images.visible))
+            if found.confidence >= self.least_confidence:
+                height, width = images.visible.shape
+                return resized_flow(found.flow, (max(1, height // _COARSE), max(1, width // _COARSE)))
+        return None
 
     def read(self) -> PairImages:
         """See :class:`training.data.pairs.Pair`."""
-        images, shift = self.pair.read(), self._shift
-        if shift is None:
-            return images
-        return images._replace(flow=np.broadcast_to(shift, (*images.visible.shape, 2)))
+        images, coarse = self.pair.read(), self._coarse
+        return images if coarse is None else images._replace(flow=resized_flow(coarse, images.visible.shape))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion_ros.alignment.estimate import Estimator
+from fusion_ros.alignment.learned import LearnedEstimator
+from fusion_ros.alignment.structural import StructuralEstimator
+from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import SettingsError
 from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.networks import FusionNetwork, MatchingRegister, MatchingRegisterSettings
 from fusion_ros.settings import setting
+from fusion_ros.weights import load_network
 
 from ..batch import Batch
 from ..data.pairs import Pair, Split
@@ -29,6 +34,7 @@ from ..data.variants import Disguised, Registered, Rescaled
 from ..losses.matching import displacement_loss, endpoint_loss
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
+from .networks import begin_with
 from .pair_recipe import PairRecipe
 from .settings import TrainingSettings, described_training
 
@@ -65,6 +71,12 @@ class MatchingRegisterTraining(TrainingSettings):
     register_first: bool = setting(
         True, "Register the pairs by structural translation before training, where that is sure."
     )
+    teacher: str = setting(
+        "",
+        "Model of a register, a name or a folder, that registers the pairs first, locally too, where it is sure; "
+        "else the structural translation does.",
+    )
+    start: str = setting("", "Model of a matching register to begin with, a name or a folder.")
     scales: tuple[float, ...] = setting(
         (0.75, 1.35), "Sizes at which every pair is seen beside its own.", bounds=(0.1, 4.0), element=float
     )
@@ -98,7 +110,9 @@ class MatchingRegisterRecipe(PairRecipe):
 
     def __init__(self, settings: Any, split: Split) -> None:
         if settings.register_first:
-            split = Split(tuple(map(Registered, split.train)), tuple(map(Registered, split.validation)))
+            estimators = _estimators(settings.teacher)
+            parts = (split.train, split.validation)
+            split = Split(*(tuple(Registered(pair, estimators) for pair in part) for part in parts))
         super().__init__(settings, split)
 
     @classmethod
@@ -108,6 +122,8 @@ class MatchingRegisterRecipe(PairRecipe):
 
     def make_stages(self) -> Iterator[Stage]:
         """Yield the only stage."""
+        if start := self.settings.start:
+            begin_with(self.network, load_network(start), f"{start} is no such register", "none, to begin anew")
         samples = tuple(self._samples(self.split.train))
         yield self.stage("match", self.settings.epochs, self._losses, pairs=samples)
 
@@ -174,24 +190,44 @@ class MatchingRegisterRecipe(PairRecipe):
     def notes(cls, settings: Any) -> tuple[str, ...]:
         """Say for a model card what was done."""
         s = settings
-        registered = (
-            "Pairs are first registered by the structural translation, where that is sure; else as their set has "
-            "them."
-            if s.register_first
-            else "Pairs are taken as their sets have registered them."
-        )
         sizes = ", ".join(f"{scale:g}" for scale in s.scales)
         seen = f"at their own size and at {sizes} of it" if sizes else "at their own size"
         return (
             "Gives the flow that takes one image onto the other, either of which may be the infrared one.",
-            f"Misalignment in training: {s.simulate}. {registered}",
+            f"Misalignment in training: {s.simulate}. {_described_registration(s)}",
             f"Pairs are seen {seen}; {100 * s.disguised:.0f} % of the samples are one image in two guises. "
             f"Greys change at random ({s.intensity:g}), noise up to {s.noise:g}.",
+            *([f"Begun with the weights of {s.start}."] if s.start else []),
             f"Loss of each pass: distance in pixels, and {s.recognition_weight:g} x the cross-entropies of the "
             "displacement, after deciding and of the comparison itself.",
             described_training(s, "ReCoNet's register: 0.001, 300 epochs"),
             f"An epoch is {s.pairs_per_epoch} crops.",
         )
+
+
+def _estimators(teacher: str) -> tuple[Estimator, ...]:
+    """Return who registers pairs before training, those to be asked first first.
+
+    Raises:
+        SettingsError: The teacher gives no flow.
+        WeightsError: There is no such model, or its weights are damaged or foreign.
+    """
+    structural = StructuralEstimator()
+    if not teacher:
+        return (structural,)
+    engine = open_engine(load_network(teacher), EngineSettings())
+    return (LearnedEstimator(engine), structural)
+
+
+def _described_registration(settings: MatchingRegisterTraining) -> str:
+    """Say for a model card how the pairs were registered before they were deformed."""
+    if not settings.register_first:
+        return "Pairs are taken as their sets have registered them."
+    teacher = f"by {settings.teacher}, locally too, or else " if settings.teacher else ""
+    return (
+        f"Pairs are first registered {teacher}by the structural translation, where that is sure; else as their "
+        "set has them."
+    )
 
 
 def _wholly(inside: Tensor, pitch: int) -> Tensor:
