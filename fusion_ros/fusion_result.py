@@ -12,6 +12,7 @@ import numpy as np
 from .alignment.fine import FineAlignment
 from .feature_grid import FeatureGrid
 from .frame import Frame
+from .timing import Repeat
 
 __all__ = ["FusionResult", "Mode", "Sources"]
 
@@ -56,6 +57,7 @@ class FusionResult:
             where nothing looks for it.
         features: Fused features by the name of their layer, the main one first, float32 as the network gives
             them, on the output grid; None unless asked for.
+        repeat: Which camera only repeats its image, whatever has become of it; None where none does.
         stage_ms: Milliseconds spent in each stage, in order.
     """
 
@@ -68,6 +70,7 @@ class FusionResult:
     sources: Sources | None = None
     alignment: FineAlignment | None = None
     features: Mapping[str, FeatureGrid] | None = None
+    repeat: Repeat | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -26,8 +26,9 @@ from .frame import Frame, FramePair, Sensor
 from .fusion_result import FusionResult, Mode, Sources
 from .geometry.warp import resize
 from .imaging import MethodRanges, ThermalNormaliser, merge, to_uint8
-from .pipeline_opening import FusionSettings, OutputSettings, open_estimator, open_features, open_fuser
+from .pipeline_opening import ALONE, FusionSettings, OutputSettings, open_estimator, open_features, open_fuser
 from .pipeline_stages import Luminances, shown, timed
+from .timing import Repeat, RepeatFinder
 
 __all__ = [
     "FusionPipeline",
@@ -73,6 +74,7 @@ class FusionPipeline:
         self._normalise = ThermalNormaliser(self.settings.thermal)
         self.aligner = Aligner(self.settings.alignment, Sensor(self.settings.reference), fine)
         self._fine_engine = fine_engine
+        self._repeats = RepeatFinder()
         self._ranges = self._fresh_ranges()
         self._reference_size: tuple[int, int] | None = None  # (h, w) of the latest reference image
         self._knows_grid = False  # else that size is a lone moving frame's own
@@ -81,8 +83,9 @@ class FusionPipeline:
     def reconfigured(self, settings: FusionSettings) -> FusionPipeline:
         """Return a pipeline with other settings on the same engines.
 
-        What earlier frames taught stays as far as it still holds: the size of the output, the cameras, the
-        misalignment unless the coarse alignment changed, and the ranges unless their own settings changed.
+        What earlier frames taught stays as far as it still holds: the size of the output, the cameras, the latest
+        images, the misalignment unless the coarse alignment changed, and the ranges unless their own settings
+        changed.
 
         Raises:
             CalibrationError: The settings hold no usable coarse alignment.
@@ -149,6 +152,9 @@ class FusionPipeline:
     ) -> FusionResult:
         """Fuse one pair, or pass a single frame on when its partner is missing.
 
+        With ``repeated`` alone, a partner that only repeats its image counts as missing; the result still has the
+        reference camera's grid, stamp and frame id.
+
         Args:
             pair: RGB frame of any size, thermal frame of any size.
             with_image: Make the fused image; without it its network is not run.
@@ -166,12 +172,14 @@ class FusionPipeline:
         self._check_offered(with_image, with_features)
         self._forget_if_asked()
         stages: dict[str, float] = {}
-        mode, reference = self._place(pair)
+        with timed(stages, "repeats"):
+            repeat = self._repeats(pair)
+        mode, reference = self._place(pair, repeat)
         alignment, is_output_wanted = self.aligner.latest, with_image or with_features
         is_field_wanted = alignment is not None and (with_aligned_thermal or with_alignment)
         image = luminances = features = counts = sources = None
         if mode is Mode.FUSED and (is_output_wanted or with_sources or is_field_wanted):
-            placed, alignment = self._placed(pair, stages)
+            placed, alignment = self._placed(pair, repeat, stages)
             if is_output_wanted:
                 with timed(stages, "split"):
                     colour = with_image and self.settings.output.color
@@ -181,17 +189,27 @@ class FusionPipeline:
             if with_sources:
                 sources = Sources(to_uint8(placed.thermal.pixels), shown(placed.rgb.pixels), placed.valid)
         elif mode is not Mode.FUSED and is_output_wanted:
-            alone = self._single_image(reference, Sensor.RGB if reference is pair.rgb else Sensor.THERMAL, stages)
+            alone = self._single_image(pair, mode, stages)
             luminances = Luminances.of_one(alone)
             image = alone if with_image else None
         if with_features:
             with timed(stages, "features"):
                 features = self.features(luminances.thermal, luminances.visible, reference.stamp_ns)
-        if with_aligned_thermal and pair.thermal is not None and not (mode is Mode.UNALIGNED and self._is_rgb):
+        if with_aligned_thermal and mode is not Mode.RGB_ONLY and not (mode is Mode.UNALIGNED and self._is_rgb):
             with timed(stages, "aligned_thermal"):
                 counts = self._onto_grid(pair.thermal.pixels, Sensor.THERMAL)
         return FusionResult(
-            image, self._grid, mode, reference, pair.offset_ns, counts, sources, alignment, features, stages
+            image,
+            self._grid,
+            mode,
+            reference,
+            pair.offset_ns,
+            counts,
+            sources,
+            alignment,
+            features,
+            repeat,
+            stages,
         )
 
     def _check_offered(self, with_image: bool, with_features: bool) -> None:
@@ -204,11 +222,11 @@ class FusionPipeline:
         if not self._is_to_forget:
             return
         self._is_to_forget = False
-        for learned in (self._normalise, self._ranges, self.aligner, self.features):
+        for learned in (self._repeats, self._normalise, self._ranges, self.aligner, self.features):
             if learned is not None:
                 learned.reset()
 
-    def _place(self, pair: FramePair) -> tuple[Mode, Frame]:
+    def _place(self, pair: FramePair, repeat: Repeat | None) -> tuple[Mode, Frame]:
         """Decide what the result is made of, and whose grid, stamp and frame it has."""
         reference, moving = (pair.rgb, pair.thermal) if self._is_rgb else (pair.thermal, pair.rgb)
         frame = reference or moving
@@ -216,11 +234,17 @@ class FusionPipeline:
         # A lone moving frame is shown on the grid of earlier outputs where one is known, else on its own.
         if reference is not None or not self._can_place:
             self._reference_size, self._knows_grid = frame.size, reference is not None
-        if reference is not None and moving is not None:
-            return (Mode.UNALIGNED if self.aligner.awaited else Mode.FUSED), frame
-        return (Mode.THERMAL_ONLY if pair.rgb is None else Mode.RGB_ONLY), frame
+        if reference is None or moving is None:
+            return (Mode.THERMAL_ONLY if pair.rgb is None else Mode.RGB_ONLY), frame
+        if self.aligner.awaited:
+            return Mode.UNALIGNED, frame
+        if repeat is not None and self.settings.repeated == ALONE:
+            return (Mode.THERMAL_ONLY if repeat.sensor is Sensor.RGB else Mode.RGB_ONLY), frame
+        return Mode.FUSED, frame
 
-    def _placed(self, pair: FramePair, stages: dict[str, float]) -> tuple[Placed, FineAlignment | None]:
+    def _placed(
+        self, pair: FramePair, repeat: Repeat | None, stages: dict[str, float]
+    ) -> tuple[Placed, FineAlignment | None]:
         """Normalise the thermal image, and bring both onto the output grid."""
         with timed(stages, "normalise"):
             thermal = self._normalise(pair.thermal)
@@ -229,7 +253,7 @@ class FusionPipeline:
         if self.aligner.estimator is None:
             return placed, None
         with timed(stages, "align_fine"):
-            return self.aligner.refine(placed, pair)
+            return self.aligner.refine(placed, pair, is_stale=repeat is not None)
 
     def _fused_image(self, luminances: Luminances, stamp_ns: int, stages: dict[str, float]) -> np.ndarray:
         with timed(stages, "fuse"):
@@ -239,14 +263,16 @@ class FusionPipeline:
         with timed(stages, "merge"):
             return to_uint8(fused) if luminances.chroma is None else merge(fused, luminances.chroma)
 
-    def _single_image(self, frame: Frame, sensor: Sensor, stages: dict[str, float]) -> np.ndarray:
-        """Show what there is, as it is."""
-        if sensor is Sensor.RGB:
+    def _single_image(self, pair: FramePair, mode: Mode, stages: dict[str, float]) -> np.ndarray:
+        """Show the one image that the mode names, as it is."""
+        is_rgb = self._is_rgb if mode is Mode.UNALIGNED else mode is Mode.RGB_ONLY
+        sensor = Sensor.RGB if is_rgb else Sensor.THERMAL
+        if is_rgb:
             with timed(stages, "split"):
-                image = shown(frame.pixels, color=self.settings.output.color)
+                image = shown(pair.rgb.pixels, color=self.settings.output.color)
         else:
             with timed(stages, "normalise"):
-                image = to_uint8(self._normalise(frame))
+                image = to_uint8(self._normalise(pair.thermal))
         with timed(stages, "align"):
             return self._onto_grid(image, sensor)
 

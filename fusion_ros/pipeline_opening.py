@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .networks import FusionNetwork
 
 __all__ = [
+    "ALONE",
+    "FUSE",
     "NO_MODEL",
     "SAME_MODEL",
     "FusionSettings",
@@ -36,6 +38,9 @@ NO_MODEL = "none"
 
 SAME_MODEL = "same"
 """As ``features.model``: the model that fuses the image."""
+
+FUSE, ALONE = "fuse", "alone"
+"""As ``repeated``: what becomes of an image that is the one before once more, beside a new one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,13 @@ class FusionSettings(Settings):
     engine: EngineSettings = setting(EngineSettings(), "What runs the networks.")
     thermal: ThermalSettings = setting(ThermalSettings(), "How thermal values become [0, 1].")
     alignment: AlignmentSettings = setting(AlignmentSettings(), "How the moving image reaches the reference grid.")
+    repeated: str = setting(
+        FUSE,
+        "What becomes of a frame whose image is bit for bit the one before while the other camera's is new (a "
+        "thermal camera whose shutter is closed for calibration, a driver that fills up its rate): fuse takes it "
+        "as it is; alone lets the other image stand for both, as if this camera had stopped.",
+        choices=(FUSE, ALONE),
+    )
     output: OutputSettings = setting(OutputSettings(), "What the fused image looks like.")
     features: FeatureSettings = setting(FeatureSettings(), "Which feature maps are offered.")
 

@@ -15,7 +15,11 @@ from fusion_ros.settings import markdown_table
 PATH = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 SECTIONS = (
     ("fusion_node", "", (FusionNodeSettings,)),
-    ("feature_node", "Those of fusion_node, with `model: none` and `features.model: fused_features`.", ()),
+    (
+        "feature_node",
+        "Those of fusion_node, with `model: none`, `features.model: fused_features` and `repeated: alone`.",
+        (),
+    ),
     ("tracker_node", "", (TrackerNodeSettings,)),
     ("synthetic_camera_node", "", (SyntheticCameraSettings,)),
     ("bag_player_node", "`bag` names the bag to play; beside it:", (ReplaySettings, PlayerSettings)),

@@ -24,7 +24,6 @@ from .structural import StructuralEstimator, StructuralSettings
 __all__ = ["Aligner", "AlignmentSettings", "Placed", "structural_estimator"]
 
 Size = tuple[int, int]
-_SAMPLE_STEP = 7  # px between the pixels by which an image is known again
 _FEW = 16
 _ANY: Mapping[str, Size] = MappingProxyType({})
 _WHOLE = 0.999  # of the weight of an interpolated pixel that has to be seen
@@ -93,7 +92,6 @@ class Aligner:
         self._cameras: dict[str, PinholeCamera] = {}
         self._maps, self._seen, self._both = _Latest(), _Latest(), _Latest()
         self._prepared: Size | None = None
-        self._samples: tuple[np.ndarray, np.ndarray] | None = None
 
     def reconfigured(self, settings: AlignmentSettings) -> Aligner:
         """Return an aligner with other settings that keeps the cameras, and the rest as far as it still holds.
@@ -176,7 +174,6 @@ class Aligner:
 
     def reset(self) -> None:
         """Forget what earlier pairs taught; the cameras stay known."""
-        self._samples = None
         if self._fine is not None:
             self._fine.reset()
 
@@ -204,12 +201,15 @@ class Aligner:
         fixed = self._coarse.place_reference(thermal, output_size)
         return self._placed(self._coarse(rgb, output_size, reference_size), fixed)
 
-    def refine(self, placed: Placed, pair: FramePair) -> tuple[Placed, FineAlignment | None]:
+    def refine(
+        self, placed: Placed, pair: FramePair, *, is_stale: bool = False
+    ) -> tuple[Placed, FineAlignment | None]:
         """Find what remains between two placed images, and move the moving one by it.
 
         Args:
             placed: The coarsely aligned images.
             pair: The frames that they come from, both of them.
+            is_stale: One of the two repeats an earlier image; see :class:`.fine.FineAligner`.
         """
         if self._fine is None:
             return placed, None
@@ -220,7 +220,7 @@ class Aligner:
             luma(fixed.pixels),
             valid=placed.valid,
             stamp_ns=(pair.rgb if is_rgb else pair.thermal).stamp_ns,
-            is_stale=self._is_stale(pair),
+            is_stale=is_stale,
         )
         return (placed if found.flow is None else self._placed(self._moved(moving, found.flow), fixed)), found
 
@@ -246,15 +246,6 @@ class Aligner:
         if valid is not None and coarse.valid is not None:
             pixels[~valid] = 0  # at the border of what is seen, interpolation has mixed in the nothing beyond
         return Aligned(pixels, valid)
-
-    def _is_stale(self, pair: FramePair) -> bool:
-        """Tell whether one camera repeats its image while the other goes on."""
-        samples = tuple(frame.pixels[::_SAMPLE_STEP, ::_SAMPLE_STEP].copy() for frame in (pair.rgb, pair.thermal))
-        before, self._samples = self._samples, samples
-        if before is None:
-            return False
-        repeats = [np.array_equal(now, then) for now, then in zip(samples, before, strict=True)]
-        return repeats[0] != repeats[1]
 
 
 def structural_estimator(settings: FineSettings) -> StructuralEstimator:

@@ -17,7 +17,7 @@ from ..evaluation.tracking.pictures import strip_of, typical_sequences
 from ..evaluation.tracking.plots import curve_chart, stress_chart
 from ..evaluation.tracking.run import run
 from ..evaluation.tracking.tables import markdown
-from ..evaluation.tracking.trackers import feature_settings
+from ..evaluation.tracking.trackers import TrackingFusionSettings, feature_settings
 from ..pipeline import FusionSettings
 from ..synthetic.degrade import parse_degradations
 from ..synthetic.misalign import parse_misalignments
@@ -85,7 +85,7 @@ def evaluate_trackers(args: argparse.Namespace, facts: Mapping[str, str], progre
 
 
 def _plan(args: argparse.Namespace) -> TrackingPlan:
-    settings = settings_from(args, FusionSettings)
+    settings = settings_from(args, TrackingFusionSettings)
     if settings.reference != "rgb":
         raise FusionError("--tracking: expected --reference rgb, for true boxes are in pixels of the RGB image")
     settings = with_shared_threads(settings, args.workers)
@@ -93,7 +93,7 @@ def _plan(args: argparse.Namespace) -> TrackingPlan:
     method = settings.alignment.fine.method
     has_misalignment = any(condition.is_misalignment for condition in conditions)
     alignments = ("none", method) if method != "none" and has_misalignment else (method,)
-    trackers = parse_trackers(args.tracking, alignments)
+    trackers = parse_trackers(args.tracking, alignments, settings.repeated)
     sequences = chosen_sequences(args)
     tracker = settings_from(args, TrackerSettings, prefix="tracker")
     return TrackingPlan(

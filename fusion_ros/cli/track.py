@@ -19,7 +19,14 @@ from tqdm import tqdm
 from ..errors import FusionError, shortened
 from ..evaluation.recording import Moment, Recording
 from ..evaluation.tracking.pictures import as_picture, draw_box, draw_label
-from ..evaluation.tracking.trackers import DEFAULT_MODEL, LAYERS, FeatureKey, feature_settings
+from ..evaluation.tracking.trackers import (
+    DEFAULT_MODEL,
+    LAYERS,
+    FeatureKey,
+    TrackingFusionSettings,
+    feature_settings,
+    repeated_for,
+)
 from ..frame import Sensor
 from ..fusion_result import FusionResult
 from ..media import open_clip
@@ -80,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     results.add_argument("--tracks", type=Path, metavar="FILE.csv", help="a line for each frame")
     results.add_argument("--overwrite", action="store_true", help="replace what is there")
-    add_settings(parser, FusionSettings)
+    add_settings(parser, TrackingFusionSettings)
     add_settings(parser, TrackerSettings, prefix="tracker", title="tracker")
     add_settings(parser, PairingSettings, prefix="pairing", title="pairing of a bag's frames")
 
@@ -137,6 +144,7 @@ class _Run:
     is_wide: bool = False
     tracks: list[Track] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    thermal: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"features": 0.0, "tracker": 0.0})
 
     def take(self, moment: Moment, results: _Results) -> None:
@@ -164,9 +172,12 @@ class _Run:
     def _picture(self, result: FusionResult, track: Track) -> np.ndarray:
         images = [as_picture(result.reference.pixels)]
         if self.is_wide:
-            # Where it is not known how the thermal image lies on the other one, nothing can be shown.
-            thermal = np.zeros(result.size, np.uint8) if result.sources is None else result.sources.infrared
-            images.append(as_picture(thermal))
+            if result.sources is not None:
+                self.thermal = result.sources.infrared
+            elif result.repeat is None or self.thermal is None or self.thermal.shape != result.size:
+                # It is not known how the thermal image lies on the other one; a repeated one lies as before.
+                self.thermal = np.zeros(result.size, np.uint8)
+            images.append(as_picture(self.thermal))
         colour = _COLOURS[track.status]
         for image in images:
             draw_box(image, self.target.true_box(len(self.tracks)), _TRUTH)
@@ -286,14 +297,16 @@ def _settings(args: argparse.Namespace) -> tuple[FusionSettings, str]:
     given = [name for name in ("model", "network", "output.scale") if name in vars(args)]
     if given:
         raise FusionError(f"--{given[0]} is for fused images; what is followed are features: use --features.*")
-    settings = settings_from(args, FusionSettings)
+    settings = settings_from(args, TrackingFusionSettings)
     if settings.reference != "rgb":
         raise FusionError("--reference: expected rgb, for boxes are in pixels of the RGB image")
     features = settings.features
     layer = features.layers.strip() or LAYERS[args.modality]
     if "," in layer:
         raise FusionError(f"--features.layers: expected the one layer that is followed, got {layer!r}")
-    key = FeatureKey(features.model or DEFAULT_MODEL, features.network, settings.alignment.fine.method)
+    modality = {name: modality for modality, name in LAYERS.items()}.get(layer, args.modality)
+    repeated = repeated_for(modality, settings.repeated)
+    key = FeatureKey(features.model or DEFAULT_MODEL, features.network, settings.alignment.fine.method, repeated)
     return feature_settings(settings, key, [layer]), layer
 
 

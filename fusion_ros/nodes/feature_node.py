@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..features import FeatureSettings
+from ..pipeline_opening import ALONE
 from ..settings import setting
 from .fusion_node import FusionNode, FusionNodeSettings
 from .spinning import run_lifecycle_node
@@ -32,6 +33,11 @@ class FeatureNodeSettings(FusionNodeSettings):
         "none",
         FusionNodeSettings.describe()["model"].help,
         read_only=True,
+    )
+    repeated: str = setting(
+        ALONE,
+        FusionNodeSettings.describe()["repeated"].help,
+        choices=FusionNodeSettings.describe()["repeated"].choices,
     )
     features: NodeFeatures = setting(NodeFeatures(), "Which feature maps are offered.")
 

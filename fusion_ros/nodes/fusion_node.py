@@ -28,6 +28,7 @@ from ..ros.alignment_watch import AlignmentWatch
 from ..ros.clock_watch import ClockSettings, ClockWatch
 from ..ros.diagnostics import Snapshot, diagnostic_array, fusion_statuses
 from ..ros.messages import check, decode, stamp_ns
+from ..ros.repeat_watch import RepeatWatch
 from ..ros.statistics import Statistics
 from ..ros.synchroniser import ApproximatePairer, make_pairer
 from ..ros.worker import Worker
@@ -71,7 +72,8 @@ class FusionNode(StoppableNode):
         self.settings = parameters.declare(self, self.SETTINGS, changeable=True)
         self.statistics = Statistics()
         self.offsets = OffsetStatistics()
-        self._alignment_watch, self._clock_watch = AlignmentWatch(), ClockWatch(self.settings.clock)
+        self._alignment_watch, self._repeat_watch = AlignmentWatch(), RepeatWatch()
+        self._clock_watch = ClockWatch(self.settings.clock)
         self._pairer: StampPairer[Any] | ApproximatePairer = StampPairer(self.settings.pairing)
         self._counts_before: PairingCounts | None = None
         self._pipeline: FusionPipeline | None = None
@@ -116,7 +118,7 @@ class FusionNode(StoppableNode):
         """Subscribe to the cameras and start the worker."""
         self._inputs = FusionInputs(self, self.settings.input, self.settings.qos, self._on_image)
         self._cameras = FusionCameras(self._inputs, self._report)
-        self._alignment_watch = AlignmentWatch()
+        self._alignment_watch, self._repeat_watch = AlignmentWatch(), RepeatWatch()
         self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
         self._worker = Worker(self._fuse, self._on_failure)
         self._pairer.reset()  # what it remembers of arrivals is from before the pause
@@ -261,6 +263,7 @@ class FusionNode(StoppableNode):
         self.statistics.tick("fused")
         self.statistics.time({**stages, "total": total_ms, "age at publish": age_ms})
         self._alignment_watch.add(result.alignment)
+        self._repeat_watch.add(result)
         if result.alignment is not None and result.alignment.is_new and result.alignment.has_failed:
             self._report("fine alignment", AlignmentError(result.alignment.reason))
         self._outputs.publish_debug(result, total_ms, age_ms)
@@ -309,6 +312,8 @@ class FusionNode(StoppableNode):
             alignment=self.settings.alignment,
             fine=self._alignment_watch.summary(),
             awaited=self._cameras.awaited(self._pipeline) if self._cameras else {},
+            repeats=self._repeat_watch.summary(),
+            repeated=self.settings.repeated,
             clock=self._clock_watch.latest,
             active=self._active,
             silent_s={sensor: now - last for sensor, last in self._last_arrival.items()},

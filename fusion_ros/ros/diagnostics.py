@@ -11,9 +11,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ..alignment.aligner import AlignmentSettings
 from ..alignment.fine import FineSettings, State
 from ..frame import Sensor
+from ..fusion_result import Mode
+from ..pipeline_opening import ALONE, FUSE
 from ..timing import ClockOffset, OffsetStatistics, PairingCounts, PairingSettings
 from .alignment_watch import AlignmentSummary
 from .messages import time_message
+from .repeat_watch import RepeatSummary
 from .statistics import Statistics
 
 __all__ = ["Snapshot", "diagnostic_array", "fusion_statuses"]
@@ -28,6 +31,8 @@ _PAIRED_SHARE = 0.5
 _CONFIDENT = 0.5
 _DOUBTFUL_S = 10.0
 _FAR_SHARE = 0.5
+_FROZEN_S = 1.0
+_REPEATED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Snapshot:
         alignment: How the moving image reaches the reference grid.
         fine: What became of the fine alignment; None where there is none.
         awaited: The cameras that the alignment waits for, and the topics of their calibration.
+        repeats: What the cameras have repeated.
+        repeated: What becomes of that, as the parameter of this name says.
         clock: The measured offset between the cameras' clocks, of the stamps as they come; None where unknown.
         mode: Mode of the latest result, or why there is none (``idle``, ``disabled``, ``inactive``).
     """
@@ -56,6 +63,8 @@ class Snapshot:
     active: bool
     fine: AlignmentSummary | None = None
     awaited: Mapping[Sensor, str] = field(default_factory=dict)
+    repeats: RepeatSummary = RepeatSummary()
+    repeated: str = FUSE
     clock: ClockOffset | None = None
     silent_s: Mapping[Sensor, float] = field(default_factory=dict)
 
@@ -91,6 +100,8 @@ def _inputs(snapshot: Snapshot) -> DiagnosticStatus:
         values[f"{name} rate [Hz]"] = f"{statistics.rate(name):.2f}"
         values[f"{name} malformed"] = statistics.counts().get(f"malformed_{name}", 0)
         values[f"{name} not processed while disabled"] = statistics.counts().get(f"disabled_{name}", 0)
+        values[f"{name} repeated frames"] = snapshot.repeats.frames[sensor]
+        values[f"{name} longest repeat [s]"] = f"{snapshot.repeats.longest_s[sensor]:.2f}"
         silent_s = snapshot.silent_s.get(sensor, 0.0)
         if snapshot.active and silent_s > _SILENT_S:
             problems.append(
@@ -100,11 +111,35 @@ def _inputs(snapshot: Snapshot) -> DiagnosticStatus:
                     "does its reliability match qos.input_reliability?",
                 )
             )
+        problems += _repeat_problems(snapshot.repeats, sensor, snapshot.repeated)
     for kind, problem in statistics.problems().items():
         values[f"problem: {kind}"] = f"{problem.number} times, latest: {problem.text}"
         if time.monotonic() - problem.latest_s < _RECENT_S:
             problems.append((WARN, f"{kind}: {problem.text} ({problem.number} times)"))
     return _status(snapshot, "inputs", problems, values)
+
+
+def _repeat_problems(repeats: RepeatSummary, sensor: Sensor, repeated: str) -> Iterator[tuple[bytes, str]]:
+    """Yield a warning where a camera stands still, and a remark where it repeats itself all the time."""
+    name, other = sensor.value, sensor.other.value
+    current, share = repeats.current, repeats.shares[sensor]
+    done = (
+        f"with repeated = {FUSE} it is taken as it is; set it to {ALONE} to let the {other} image stand for both"
+    )
+    if repeated == ALONE:
+        done = f"with repeated = {ALONE} the {other} image stands for both"
+    if current is not None and current.sensor is sensor and current.duration_s > _FROZEN_S:
+        yield (
+            WARN,
+            f"{name} has shown the same image for {current.duration_s:.1f} s ({current.frames} frames) while "
+            f"{other} goes on: is its shutter closed for calibration, or does it hang? {done}",
+        )
+    elif repeats.pairs >= _MIN_FRAMES and share > _REPEATED_SHARE:
+        yield (
+            OK,
+            f"{name} repeats its image in {share:.0%} of the latest {repeats.pairs} pairs: does its driver fill "
+            f"up a lower rate? {done}",
+        )
 
 
 def _pairing(snapshot: Snapshot) -> DiagnosticStatus:
@@ -208,7 +243,8 @@ def _fusion(snapshot: Snapshot) -> DiagnosticStatus:
     for stage, (p50, p95) in statistics.percentiles().items():
         values[f"{stage} p50/p95 [ms]"] = f"{p50:.2f} / {p95:.2f}"
     problems = []
-    done, lost = counts.get("fused", 0), counts.get("overwritten", 0)
+    done = sum(counts.get(mode.value, 0) for mode in Mode)
+    lost = counts.get("overwritten", 0)
     if done + lost >= _MIN_FRAMES and lost > _OVERWRITTEN_SHARE * (done + lost):
         problems.append(
             (

@@ -6,6 +6,7 @@ from .clock_offset import ClockOffset, ClockOffsetEstimator, ClockOffsetSettings
 from .offsets import OffsetStatistics, OffsetSummary
 from .outcome import DropReason, Pair, PairingCounts
 from .pairing import PairingSettings, StampPairer
+from .repeats import Repeat, RepeatFinder
 
 __all__ = [
     "ClockOffset",
@@ -17,5 +18,7 @@ __all__ = [
     "Pair",
     "PairingCounts",
     "PairingSettings",
+    "Repeat",
+    "RepeatFinder",
     "StampPairer",
 ]

@@ -190,3 +190,12 @@ def test_what_does_not_go_together_is_refused_before_anything_is_done(clips, tmp
 def test_what_is_missing_is_named(tmp_path, capsys, words, reason):
     assert main(["evaluate", *words, "--out", str(tmp_path / "out")]) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), "alone"), (("--repeated", "fuse"), "fuse")])
+def test_repeated_images_are_left_out_before_trackers_of_both_cameras_unless_it_is_told_otherwise(
+    clips, tmp_path, options, expected
+):
+    assert _evaluate(clips, tmp_path / "out", *options) == 0
+    content = json.loads((tmp_path / "out" / "tracking.json").read_text())
+    assert [tracker["repeated"] for tracker in content["trackers"]] == ["fuse", "fuse", expected]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import cv2
@@ -164,3 +165,21 @@ def test_a_truth_file_that_cannot_be_used_says_where(clips, tmp_path, capsys, te
     options = ("--truth", tmp_path / "truth.txt", "--tracks", tmp_path / "tracks.csv")
     assert _track(clips, *options, target=False) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice", ["alone", "fuse"])
+def test_a_thermal_image_that_is_repeated_stays_in_the_picture_whatever_is_followed(clips, tmp_path, choice):
+    shutil.copytree(clips, tmp_path / "clips")
+    frozen = tmp_path / "clips" / "thermal"
+    for index in range(4, 8):
+        shutil.copyfile(frozen / "003.png", frozen / f"{index:03d}.png")
+    options = [
+        "--rgb", clips / "rgb", "--thermal", frozen, "--features.model", clips.parent / "small",
+        "--engine.name", "torch", "--engine.threads", 1, "--box", ",".join(map(str, BOX)),
+        "--output", tmp_path / "frames", "--side-by-side", "--repeated", choice,
+    ]  # fmt: skip
+    assert main(["track", *map(str, options)]) == 0
+    pictures = [cv2.imread(str(tmp_path / "frames" / f"{index:03d}.png")) for index in (3, 5)]
+    held, repeated = (picture[-10:, picture.shape[1] // 2 :] for picture in pictures)  # no box reaches there
+    assert held.any()
+    np.testing.assert_array_equal(repeated, held)

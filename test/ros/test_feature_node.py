@@ -150,6 +150,29 @@ def test_the_thermal_image_alone_is_aligned_without_features(rig, features):
     assert "features" not in node.statistics.percentiles()
 
 
+def test_while_the_thermal_camera_repeats_its_image_features_of_the_other_one_go_on(rig, features, model):
+    features()
+    main = rig.listen("fused/features")
+    _, still, _ = _pair()
+    images = [_pair(seed=seed)[0] for seed in range(4)]
+    for index, rgb in enumerate(images):
+        _send(rig, rgb, still, (index + 1) * SECOND)
+        rig.until(lambda index=index: len(main) == index + 1)
+    texts = _descriptions(rig)
+    rig.until(lambda: "thermal has shown the same image for 3.0 s" in rig.levels.get("inputs", (b"", ""))[1])
+    assert rig.diagnostics["inputs"]["thermal repeated frames"] == "3"
+    assert rig.books().counts["rgb_only"] == 3
+
+    settings = {"model": "none", "features.model": str(model), "engine.name": "torch"}
+    pipeline = open_pipeline(FusionSettings.from_mapping(settings))
+    for index, (rgb, message) in enumerate(zip(images, main, strict=True)):
+        stamp = (index + 1) * SECOND
+        pair = FramePair(Frame(rgb, stamp, encoding="rgb8"), None if index else Frame(still, stamp))
+        expected = pipeline(pair, with_image=False, with_features=True).features["fused_1"].values
+        np.testing.assert_array_equal(decode_features(message, texts[-1]).values, expected)
+        assert (stamp_ns(message.header.stamp), message.header.frame_id) == (stamp, "rgb_optical_frame")
+
+
 def test_fusion_node_gives_image_and_features_and_its_diagnostics_tell_of_both(rig, model):
     rig.start(model="maximum", features__model=str(model), features__layers="fused_3", engine__name="torch")
     fused, main = rig.listen("fused/image"), rig.listen("fused/features")
@@ -176,5 +199,5 @@ def test_a_model_without_maps_fails_to_configure(rig, features):
 
 
 def test_feature_node_differs_from_fusion_node_in_its_defaults_alone():
-    changed = {"model": "none", "features.model": "fused_features"}
+    changed = {"model": "none", "features.model": "fused_features", "repeated": "alone"}
     assert FeatureNodeSettings().flat() == fusion_node.FusionNodeSettings().flat() | changed

@@ -165,7 +165,7 @@ def test_the_alignment_alone_is_looked_for_without_the_network():
     result = pipeline(pair((1, 2)), with_image=False, with_alignment=True)
     assert result.alignment.flow[0, 0].tolist() == [1, 2]
     assert result.image is None
-    assert list(result.stage_ms) == ["normalise", "align", "align_fine"]
+    assert list(result.stage_ms) == ["repeats", "normalise", "align", "align_fine"]
 
 
 def test_without_an_estimator_there_is_no_alignment_to_tell_of():

@@ -223,7 +223,9 @@ def test_new_settings_keep_what_was_learned_unless_it_no_longer_holds():
 
 def test_every_stage_is_timed():
     result = _pipeline()(FramePair(RGB, THERMAL), with_aligned_thermal=True)
-    assert list(result.stage_ms) == ["normalise", "align", "split", "fuse", "merge", "aligned_thermal"]
+    assert list(result.stage_ms) == [
+        "repeats", "normalise", "align", "split", "fuse", "merge", "aligned_thermal",
+    ]  # fmt: skip
 
 
 def test_a_method_gets_its_own_range_of_values_and_its_answer_becomes_an_image_again():

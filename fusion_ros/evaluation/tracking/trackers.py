@@ -9,8 +9,19 @@ from types import MappingProxyType
 
 from ...errors import SettingsError, nearest_name
 from ...pipeline import FusionSettings
+from ...pipeline_opening import ALONE, FUSE
+from ...settings import setting
 
-__all__ = ["DEFAULT_MODEL", "LAYERS", "FeatureKey", "TrackerFacts", "feature_settings", "parse_trackers"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "LAYERS",
+    "FeatureKey",
+    "TrackerFacts",
+    "TrackingFusionSettings",
+    "feature_settings",
+    "parse_trackers",
+    "repeated_for",
+]
 
 DEFAULT_MODEL = "fused_features"
 """The model whose features a tracker follows, unless another is named."""
@@ -21,6 +32,17 @@ _FORM = "label=modality:model:network settings, such as rgb, thermal, or sum=fus
 
 
 @dataclass(frozen=True)
+class TrackingFusionSettings(FusionSettings):
+    """How a pair becomes the features that trackers follow: as for a picture, but for the default below."""
+
+    repeated: str = setting(
+        ALONE,
+        FusionSettings.describe()["repeated"].help,
+        choices=FusionSettings.describe()["repeated"].choices,
+    )
+
+
+@dataclass(frozen=True)
 class FeatureKey:
     """What computes features; trackers that agree in it share them.
 
@@ -28,11 +50,13 @@ class FeatureKey:
         model: Name or path.
         network: Settings of its network.
         alignment: What finds the fine alignment.
+        repeated: What becomes of an image that its camera repeats.
     """
 
     model: str
     network: str
     alignment: str
+    repeated: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,7 @@ class TrackerFacts:
         model: Name or path of the model whose features it follows.
         network: Settings of that model's network.
         alignment: What finds the fine alignment: none, structural, or a model.
+        repeated: What becomes of an image that its camera repeats: fuse or alone.
         description: Model and engine.
         weights_sha256: Hash of the weights; empty without weights.
     """
@@ -54,6 +79,7 @@ class TrackerFacts:
     model: str = DEFAULT_MODEL
     network: str = ""
     alignment: str = _NO_ALIGNMENT
+    repeated: str = FUSE
     description: str = ""
     weights_sha256: str = ""
 
@@ -65,7 +91,7 @@ class TrackerFacts:
     @property
     def features(self) -> FeatureKey:
         """What computes its features."""
-        return FeatureKey(self.model, self.network, self.alignment)
+        return FeatureKey(self.model, self.network, self.alignment, self.repeated)
 
     @property
     def sees_thermal(self) -> bool:
@@ -73,7 +99,9 @@ class TrackerFacts:
         return self.modality != "rgb"
 
 
-def parse_trackers(texts: Sequence[str], alignments: Sequence[str] = (_NO_ALIGNMENT,)) -> tuple[TrackerFacts, ...]:
+def parse_trackers(
+    texts: Sequence[str], alignments: Sequence[str] = (_NO_ALIGNMENT,), repeated: str = ALONE
+) -> tuple[TrackerFacts, ...]:
     """Return the trackers that texts describe, each once for every alignment that changes what it sees.
 
     Args:
@@ -81,11 +109,13 @@ def parse_trackers(texts: Sequence[str], alignments: Sequence[str] = (_NO_ALIGNM
             rest is the name.
         alignments: What finds the fine alignment. If there are several, all but the first are named in the
             tracker's name.
+        repeated: What becomes of an image that its camera repeats, before those that look at both cameras.
 
     Raises:
         SettingsError: A modality is unknown, or a name is taken twice.
     """
-    plain = [replace(_parsed(text), alignment=alignments[0]) for text in texts]
+    parsed = map(_parsed, texts)
+    plain = [replace(t, alignment=alignments[0], repeated=repeated_for(t.modality, repeated)) for t in parsed]
     for name, number in Counter(tracker.name for tracker in plain).items():
         if number > 1:
             raise SettingsError(f"tracker: {name!r} is named twice; give them labels with label=modality")
@@ -98,6 +128,14 @@ def parse_trackers(texts: Sequence[str], alignments: Sequence[str] = (_NO_ALIGNM
     return (*plain, *others)
 
 
+def repeated_for(modality: str, wanted: str) -> str:
+    """Return what becomes of repeated images: what is wanted, unless one camera alone is to be looked at.
+
+    The other camera's image in the place of that camera's would make it another modality.
+    """
+    return wanted if modality == "fused" else FUSE
+
+
 def feature_settings(settings: FusionSettings, key: FeatureKey, layers: Sequence[str]) -> FusionSettings:
     """Return the settings of a pipeline that gives these feature maps and no image."""
     values = {
@@ -108,6 +146,7 @@ def feature_settings(settings: FusionSettings, key: FeatureKey, layers: Sequence
         "features.network": key.network,
         "features.layers": ",".join(layers),
         "alignment.fine.method": key.alignment,
+        "repeated": key.repeated,
     }
     return settings.updated(values)
 
