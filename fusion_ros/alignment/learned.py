@@ -37,7 +37,7 @@ _TOLERANCE = 2.0  # px there: by how much a field that is right may be off a glo
 _KEPT = (
     0.5  # of the local field that an estimate begins with: what is no longer seen is forgotten in a few estimates
 )
-_MULTIPLE = 8  # the sides that networks are asked with: engines keep one plan a size
+_MULTIPLE, _LEAST = 8, 32  # px of the sides that networks are asked with: engines keep one plan a size
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,12 @@ class LearnedSettings(Settings):
         "Motion of the whole image that is fitted to the network's field.",
         choices=tuple(MOTION_MODELS),
     )
-    motion_rounds: int = setting(4, "How often that is done, from an unknown beginning.", bounds=(0, 20))
-    local_rounds: int = setting(4, "How often the field itself is added.", bounds=(0, 20))
+    motion_rounds: int = setting(
+        4,
+        "How often that is done, from an unknown beginning; all but the last time at half the size.",
+        bounds=(0, 20),
+    )
+    local_rounds: int = setting(3, "How often the field itself is added.", bounds=(0, 20))
     smoothing_px: float = setting(
         20.0,
         "Deviation of the Gaussian that smooths the field, in pixels of the network's image.",
@@ -120,18 +124,23 @@ class LearnedEstimator:
             start = self._begin(moving, fixed, valid=valid).flow if settings.begin else nothing
         else:
             motion_rounds, local_rounds = min(1, motion_rounds), min(1, local_rounds)
-        small_moving, small_fixed = self._reduced(moving), self._reduced(fixed)
-        flow = resized_flow(start, small_fixed.shape)
+        flow, small = start, (self._reduced(moving), self._reduced(fixed))
+        if motion_rounds > 1:
+            # What is large is seen as well from farther off, and for a quarter of the time.
+            half = tuple(self._reduced(image, 0.5) for image in small)
+            flow = self._global(*half, flow, motion_rounds - 1)
         if motion_rounds:
-            flow = self._global(small_moving, small_fixed, flow, motion_rounds)
+            flow = self._global(*small, flow, 1)
+        flow = resized_flow(flow, small[1].shape)
         for _ in range(local_rounds):
-            flow = composed(self._smoothed(self._asked(small_moving, small_fixed, flow)), flow)
+            flow = composed(self._smoothed(self._asked(*small, flow)), flow)
         flow = resized_flow(flow, fixed.shape)
         return Estimate(flow, View(moving, fixed, valid).confidence(flow, settings.search_px))
 
-    def _reduced(self, image: np.ndarray) -> np.ndarray:
-        factor = min(1.0, self.settings.side / max(image.shape))
-        height, width = (max(_MULTIPLE, round(side * factor / _MULTIPLE) * _MULTIPLE) for side in image.shape)
+    def _reduced(self, image: np.ndarray, part: float = 1.0) -> np.ndarray:
+        """Return an image as the network is given it, at most ``part`` of the longest side that it may have."""
+        factor = min(part, part * self.settings.side / max(image.shape))
+        height, width = (max(_LEAST, round(side * factor / _MULTIPLE) * _MULTIPLE) for side in image.shape)
         method = cv2.INTER_AREA if factor < 1.0 else cv2.INTER_LINEAR
         return cv2.resize(image, (width, height), interpolation=method)
 
@@ -142,8 +151,9 @@ class LearnedEstimator:
         return np.ascontiguousarray(rest.transpose(1, 2, 0))
 
     def _global(self, moving: np.ndarray, fixed: np.ndarray, flow: np.ndarray, rounds: int) -> np.ndarray:
-        """Return a flow with the motion of the whole image corrected; what is local in it stays."""
+        """Return a flow of these images' size, its motion of the whole image corrected; what is local stays."""
         height, width = size = fixed.shape
+        flow = resized_flow(flow, size)
         x, y = np.meshgrid(np.arange(_PITCH // 2, width, _PITCH), np.arange(_PITCH // 2, height, _PITCH))
         places = np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float64)
         alike = np.tile(np.eye(2), (len(places), 1, 1))
