@@ -60,6 +60,7 @@ fusion-ros evaluate --bag drive1 drive2 --rgb-topic /rgb/image_raw --method reco
 fusion-ros evaluate --thermal ir --rgb vis --method average --misalign shift:3,shift:5,shift:8 --out report
 fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metrics paper=didfuse --out report
 fusion-ros evaluate --thermal ir --rgb vis --align none,ecc_affine,structural --misalign shift:8 --out report
+fusion-ros evaluate --align none,structural,matching_register --synthetic --out report
 fusion-ros evaluate --tracking rgb thermal fused --synthetic --out report
 fusion-ros evaluate --tracking rgb fused --sequences rgbt234=data/RGBT234 --vot --out report"""
 
@@ -81,8 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods.add_argument(
         "--align",
         metavar="NAME,...",
-        help="measure aligners instead, by how far they undo each --misalign: none, phase_correlation, "
-        "ecc_translation, ecc_affine, features, structural, structural:affine, ... and models that give a flow",
+        help="measure aligners instead, by how far they undo each --misalign, or parallax with --synthetic: none, "
+        "phase_correlation, ecc_translation, ecc_affine, features, structural, structural:affine, ... and models "
+        "that give a flow",
     )
     methods.add_argument(
         "--metrics",

@@ -1,4 +1,4 @@
-"""``fusion-ros evaluate --align``: aligners on recordings, against deformations that are known."""
+"""``fusion-ros evaluate --align``: aligners on recordings, against deformations that are known, or on parallax."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from ..evaluation.conditions import Condition
 from ..evaluation.document import Sheet
 from ..evaluation.registration import AlignerFacts, AlignmentEvaluation, PairImages
 from ..evaluation.registration.aligners import Aligner
-from ..evaluation.registration.measure import deformed, recorded
+from ..evaluation.registration.baselines import NoAlignment
+from ..evaluation.registration.measure import deformed, recorded, rendered
 from ..evaluation.registration.page import page
 from ..evaluation.registration.pictures import flow_scale, pictures_of
-from ..evaluation.registration.plots import error_chart
+from ..evaluation.registration.plots import distance_chart, error_chart
 from ..evaluation.registration.run import AlignmentPlan, opened, pairs_of, run
+from ..evaluation.registration.street import MOST_PAIRS, USUAL_PAIRS, StreetPairs
 from ..evaluation.registration.tables import markdown
 from ..evaluation.results import AS_RECORDED
 from ..frame import Sensor
@@ -29,6 +32,10 @@ from .evaluation_running import Progress, origin_of, print_problems, refuse_opti
 from .options import settings_from
 from .pictures import contact_sheet, tile_of
 from .report_folder import ReportFolder
+from .tracking_inputs import USUAL_NUMBER
+
+if TYPE_CHECKING:
+    from ..evaluation.recording import Recording
 
 __all__ = ["evaluate_aligners"]
 
@@ -37,6 +44,12 @@ _REPORTS = ("alignment.csv", "alignment.json", "times.json", "alignment.md", "al
 _PICTURES = "alignment_pictures"
 _WORK = ".unfinished_alignment"
 _FORBIDDEN = ("method", "fused_topic", "degrade", "cluster", "fused", "metrics", "model")
+_NOT_OF_THE_STREET = (
+    "rgb", "thermal", "bag", "names", "sequence", "salvage", "misalign", "alignment.mode", "alignment.homography",
+    "alignment.calibration_file", "alignment.translation", "alignment.rotation", "alignment.rectified",
+    "alignment.undistort", "output.scale",
+)  # fmt: skip
+_PARALLAX = "parallax.csv"
 _PAIRS_SHOWN = 3
 
 
@@ -81,23 +94,38 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
             "--align: expected --reference rgb, for it is the thermal image that is deformed and moved"
         )
     settings = with_shared_threads(settings, args.workers)
-    recordings, _ = chosen_recordings(args, Sensor.RGB)
+    recordings = _recordings(args)
     names = [name for name in map(str.strip, args.align.split(",")) if name]
     if not names:
         raise FusionError(f"--align: expected names separated by commas, got {args.align!r}")
     for name, number in Counter(names).items():
         if number > 1:
             raise FusionError(f"--align: {name!r} is named twice")
-    misalignments = parse_misalignments(_MISALIGNMENTS if args.misalign is None else args.misalign)
+    is_street = args.synthetic is not None
+    wanted = _MISALIGNMENTS if args.misalign is None else args.misalign
+    misalignments = () if is_street else parse_misalignments(wanted)
     # Each is opened now, so that what is wrong with one is said before hours of work.
     aligners = [opened(name, settings.engine) for name in names]
     return AlignmentPlan(
-        recordings=tuple(recordings),
+        recordings=recordings,
         aligners=tuple(AlignerFacts(a.name, a.description, a.weights_sha256) for a in aligners),
         conditions=tuple(map(Condition, misalignments)),
         settings=settings,
         seed=args.seed,
     )
+
+
+def _recordings(args: argparse.Namespace) -> tuple[Recording | StreetPairs, ...]:
+    if args.synthetic is None:
+        recordings, _ = chosen_recordings(args, Sensor.RGB)
+        return tuple(recordings)
+    refuse_options(
+        args, _NOT_OF_THE_STREET, "--synthetic renders pairs of a rig that is calibrated; it has no use for"
+    )
+    number = USUAL_PAIRS if args.synthetic == USUAL_NUMBER else args.synthetic
+    if not 1 <= number <= MOST_PAIRS:
+        raise FusionError(f"--synthetic: expected 1 to {MOST_PAIRS} pairs, got {number}")
+    return (StreetPairs(tuple(range(number))),)
 
 
 @dataclass(frozen=True)
@@ -115,6 +143,9 @@ def _sheets(plan: AlignmentPlan, evaluation: AlignmentEvaluation, width: int) ->
     found = []
     for number, (shown, images) in enumerate(_found(plan, _chosen(evaluation))):
         title = f"{shown.source} / {shown.frame}, {shown.why}"
+        if images.parallax is not None:
+            found.append(_parallax_sheet(title, images, aligners, width))
+            continue
         case = recorded(images)
         undeformed = [aligner(case.moving, case.fixed, case.valid).flow for aligner in aligners]
         largest = [float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 90)) for flow in undeformed]
@@ -124,6 +155,14 @@ def _sheets(plan: AlignmentPlan, evaluation: AlignmentEvaluation, width: int) ->
         if plan.conditions:
             found.append(_deformed_sheet(plan, number, title, images, aligners, undeformed, width))
     return found
+
+
+def _parallax_sheet(title: str, images: PairImages, aligners: Sequence[Aligner], width: int) -> Sheet:
+    case = rendered(images)
+    shown = [aligner for aligner in aligners if aligner.name != NoAlignment.name]  # as before
+    truth = [case.wanted] * len(shown)
+    rows, labels = pictures_of(case, images.rgb, shown, truth, flow_scale(case.wanted))
+    return _sheet(f"{title}: {case.condition}", rows, labels, width)
 
 
 def _deformed_sheet(
@@ -148,7 +187,7 @@ def _sheet(title: str, rows: Sequence[Sequence[np.ndarray]], labels: Sequence[st
 
 def _chosen(evaluation: AlignmentEvaluation) -> list[_Shown]:
     """Return the pairs that were the easiest, typical and the hardest over all aligners and deformations."""
-    has_stress = len(evaluation.conditions) > 1
+    has_stress = any(condition != AS_RECORDED for condition in evaluation.conditions)
     errors: dict[tuple[str, str], list[float]] = {}
     for record in evaluation.records:
         if (record.condition != AS_RECORDED) == has_stress and np.isfinite(record.known_px):
@@ -174,7 +213,7 @@ def _found(plan: AlignmentPlan, wanted: Sequence[_Shown]) -> list[tuple[_Shown, 
 
 
 def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: ReportFolder) -> None:
-    chart = error_chart(evaluation)
+    chart = distance_chart(evaluation) if evaluation.parallax else error_chart(evaluation)
     contents: dict[str, str | bytes] = {
         "alignment.csv": evaluation.to_csv(),
         "alignment.json": evaluation.to_json(),
@@ -183,4 +222,6 @@ def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Rep
         "alignment.png": chart,
         "alignment.html": page(evaluation, chart, sheets),
     }
+    if evaluation.parallax:
+        contents[_PARALLAX] = evaluation.parallax_csv()
     folder.write(contents, _PICTURES, sheets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import FusionError, ImageError
+from ..evaluation.registration.street import USUAL_PAIRS
 from ..files import user_folder
 from ..frame import Sensor
 from ..media import ImageClip, VideoClip, open_clip
@@ -18,8 +20,16 @@ from ..tracking import TrackerSettings
 from ..tracking_sets import SEQUENCE_SETS, FileSequence, TrackingSequence, find_sequences, numbered_truth
 from .options import add_settings
 
-__all__ = ["add_tracking_arguments", "chosen_sequences", "refuse_without_trackers", "render_sequences"]
+__all__ = [
+    "USUAL_NUMBER",
+    "add_tracking_arguments",
+    "chosen_sequences",
+    "refuse_without_trackers",
+    "render_sequences",
+]
 
+USUAL_NUMBER = math.inf
+"""What ``synthetic`` is where no number is given: as many as usual."""
 _CACHE = "tracking_sequences"
 _RATE_HZ = 25.0  # images carry no time; any steady rate serves
 
@@ -45,9 +55,10 @@ def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
         "--synthetic",
         nargs="?",
         type=int,
-        const=len(TRACKING_SEQUENCES),
+        const=USUAL_NUMBER,
         metavar="N",
-        help="the sequences of the synthetic street, all or the first N; rendered once, then kept",
+        help="the sequences of the synthetic street, all or the first N; rendered once, then kept. With --align: "
+        f"N rendered pairs of two cameras side by side (default: {USUAL_PAIRS}), whose parallax is known",
     )
     tracking.add_argument(
         "--truth", metavar="FILE", help="true boxes for --rgb and --thermal: lines of frame,x,y,w,h"
@@ -63,7 +74,8 @@ def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
 def refuse_without_trackers(args: argparse.Namespace) -> None:
     """Raise :class:`FusionError` where an option for trackers is given, but no tracker."""
     given = [name for name in ("sequences", "vot") if getattr(args, name)]
-    given += [name for name in ("synthetic", "truth") if getattr(args, name) is not None]
+    given += ["synthetic"] if args.synthetic is not None and args.align is None else []
+    given += ["truth"] if args.truth is not None else []
     if given:
         options = ", ".join(f"--{name}" for name in given)
         raise FusionError(f"{options}: belong to --tracking, which is not given; for example --tracking rgb fused")
@@ -123,7 +135,8 @@ def _of_sets(texts: list[str]) -> list[TrackingSequence]:
     return found
 
 
-def _synthetic(number: int) -> list[SyntheticSequence]:
+def _synthetic(number: float) -> list[SyntheticSequence]:
+    number = len(TRACKING_SEQUENCES) if number == USUAL_NUMBER else int(number)
     if not 1 <= number <= len(TRACKING_SEQUENCES):
         raise FusionError(f"--synthetic: expected 1 to {len(TRACKING_SEQUENCES)} sequences, got {number}")
     folder = user_folder("XDG_CACHE_HOME")

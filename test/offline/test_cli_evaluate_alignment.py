@@ -140,3 +140,45 @@ def test_what_does_not_go_together_is_refused_before_anything_is_done(folders, c
     assert _evaluate(folders, *options) == 2
     assert reason in capsys.readouterr().err
     assert not (folders / "out").exists()
+
+
+def test_parallax_of_the_street_is_measured_by_distance(tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["--align", "none,structural", "--synthetic", "1", "--thumbnail", "64", "--out", str(out)]
+    assert main(["evaluate", *words]) == 0
+    assert "1 pairs" in capsys.readouterr().out
+    assert all((out / name).stat().st_size > 50 for name in (*REPORTS, "parallax.csv"))
+    (none, found) = csv.DictReader((out / "alignment.csv").open())
+    assert (none["condition"], none["aligner"], found["aligner"]) == ("day", "none", "structural")
+    assert none["known_px"] == none["nothing_px"] == found["nothing_px"] != found["known_px"]
+    rows = list(csv.DictReader((out / "parallax.csv").open()))
+    nearest = [r for r in rows if (r["place"], r["near_m"], r["far_m"]) == ("everywhere", "2.0", "4.0")]
+    assert [row["aligner"] for row in nearest] == ["none", "structural"]
+    assert 5.0 < float(nearest[0]["mean_px"]) < 8.0  # 6 cm between the cameras, 525 px, 2 to 4 m instead of 15 m
+    results = json.loads((out / "alignment.json").read_text())
+    assert results["conditions"] == ["day"] and results["parallax"]["none"]["outlines"]["all"]["pairs"] == 1
+    text = (out / "alignment.md").read_text()
+    assert "## Parallax by distance, outlines" in text and "| 2 to 4 m | 4 to 6 m |" in text
+    (picture,) = (out / "alignment_pictures").glob("*.png")
+    assert cv2.imread(str(picture)).shape == (
+        28 + 2 * (48 + 4),
+        130 + 3 * (64 + 4),
+        3,
+    )  # before, which none is, too
+    assert "exact flow" in (out / "alignment.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["0"], "--synthetic: expected 1 to 1000 pairs, got 0"),
+        (["1", "--misalign", "shift:3"], "no use for --misalign"),
+        (["1", "--rgb", "a", "--thermal", "b"], "no use for --rgb, --thermal"),
+        (["1", "--alignment.mode", "resize"], "no use for --alignment.mode"),
+        (["1", "--vot"], "--vot: belong to --tracking"),
+    ],
+)
+def test_what_the_street_has_no_use_for_is_refused(tmp_path, capsys, options, reason):
+    assert main(["evaluate", "--align", "none", "--out", str(tmp_path / "out"), "--synthetic", *options]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -12,6 +12,10 @@ that place before::
 
     label error at p = | flow(p) + field(p + flow(p)) |
 
+**Of a rendered pair** the true flow itself is known (:mod:`.parallax`), and is what the answer has to be::
+
+    known part error at p = | flow(p) - true_flow(p) |
+
 Conventions are those of :mod:`fusion_ros.synthetic.misalign`: ``deformed(q) = original(q + field(q))``, flows on
 the fixed image's grid and into the moving one. Errors are averaged over the pixels whose true counterpart lies in
 the deformed image. That is the deformation's doing alone: all aligners are compared over the same pixels, and none
@@ -21,7 +25,7 @@ gains by pointing out of the image. (The field beyond its border is taken to be 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -34,9 +38,19 @@ from ...synthetic.misalign import inverse_field
 from ..conditions import Condition, Conditioner
 from ..results import AS_RECORDED
 from .aligners import Aligner, Answer
+from .parallax import Parallax, ParallaxRecord, places_of, records_of
 from .results import AlignmentRecord
 
-__all__ = ["Case", "PairImages", "deformed", "known_part_error", "label_error", "measure_pair", "recorded"]
+__all__ = [
+    "Case",
+    "PairImages",
+    "deformed",
+    "known_part_error",
+    "label_error",
+    "measure_pair",
+    "recorded",
+    "rendered",
+]
 
 _DECIMALS = 4  # of a pixel: beyond them the number of threads may decide
 
@@ -51,6 +65,8 @@ class PairImages:
         thermal: ``(H, W)`` uint8, brought onto the grid by the coarse alignment.
         rgb: ``(H, W, 3)`` or ``(H, W)`` uint8.
         valid: ``(H, W)`` bool, False where the thermal camera sees nothing; None where it sees everything.
+        condition: What a rendered pair shows, such as ``night``.
+        parallax: The truth of a rendered pair; None where nobody knows it.
     """
 
     source: str
@@ -58,6 +74,8 @@ class PairImages:
     thermal: np.ndarray
     rgb: np.ndarray
     valid: np.ndarray | None = None
+    condition: str = AS_RECORDED
+    parallax: Parallax | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +88,7 @@ class Case:
         fixed: Likewise.
         valid: As of :class:`PairImages`.
         field: ``(H, W, 2)`` float32, the deformation; zero where nothing was done.
-        wanted: ``(H, W, 2)`` float32, the flow that undoes the field.
+        wanted: ``(H, W, 2)`` float32, the flow that undoes the field, or the true one of a rendered pair.
         compared: ``(H, W)`` bool: where errors are taken.
     """
 
@@ -88,6 +106,14 @@ def recorded(images: PairImages) -> Case:
     nothing = np.zeros((*images.thermal.shape, 2), np.float32)
     everywhere = np.ones(images.thermal.shape, bool) if images.valid is None else images.valid
     return Case(AS_RECORDED, luma(images.thermal), luma(images.rgb), images.valid, nothing, nothing, everywhere)
+
+
+def rendered(images: PairImages) -> Case:
+    """Return a rendered pair: errors are taken where both cameras see the same."""
+    truth = images.parallax
+    assert truth is not None
+    plain = recorded(images)
+    return replace(plain, condition=images.condition, wanted=truth.flow, compared=truth.seen)
 
 
 def deformed(images: PairImages, condition: Condition, seed: int) -> Case:
@@ -124,16 +150,19 @@ def label_error(case: Case, flow: np.ndarray) -> float:
 
 def measure_pair(
     images: PairImages, aligners: Sequence[Aligner], conditions: Sequence[Condition], seed: int = 0
-) -> Iterator[AlignmentRecord | str]:
+) -> Iterator[AlignmentRecord | ParallaxRecord | str]:
     """Yield what every aligner is worth on one pair, as recorded and under every condition; problems as texts.
 
     On the pair as recorded the known part is what the aligner adds: the mean length of what it finds once more,
-    on its own result.
+    on its own result. A rendered pair is measured against its truth instead, and by distance.
 
     Args:
         conditions: Misalignments.
         seed: Of whatever is random.
     """
+    if images.parallax is not None:
+        yield from _measured_parallax(images, images.parallax, aligners)
+        return
     cases = []
     for condition in conditions:
         try:
@@ -152,11 +181,29 @@ def measure_pair(
             yield _record(images, aligner, case, answer, known_part_error(case, answer.flow, first.flow))
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
             if answer.problem:
-                where = f"{images.source}, {images.frame}, {aligner.name}, {case.condition}"
-                yield f"{where}: {answer.problem}"
+                yield _problem(images, aligner, case, answer)
+
+
+def _measured_parallax(
+    images: PairImages, truth: Parallax, aligners: Sequence[Aligner]
+) -> Iterator[AlignmentRecord | ParallaxRecord | str]:
+    case = rendered(images)
+    places = places_of(truth, case.moving, case.fixed)
+    names = {"source": images.source, "frame": images.frame, "condition": case.condition}
+    for aligner in aligners:
+        answer = aligner(case.moving, case.fixed, case.valid)
+        yield _record(images, aligner, case, answer, known_part_error(case, answer.flow, case.wanted))
+        yield from records_of(truth, places, answer.flow, aligner=aligner.name, **names)
+        if answer.problem:
+            yield _problem(images, aligner, case, answer)
+
+
+def _problem(images: PairImages, aligner: Aligner, case: Case, answer: Answer) -> str:
+    return f"{images.source}, {images.frame}, {aligner.name}, {case.condition}: {answer.problem}"
 
 
 def _record(images: PairImages, aligner: Aligner, case: Case, answer: Answer, known: float) -> AlignmentRecord:
+    nothing = case.field if images.parallax is None else case.wanted
     return AlignmentRecord(
         source=images.source,
         frame=images.frame,
@@ -164,7 +211,7 @@ def _record(images: PairImages, aligner: Aligner, case: Case, answer: Answer, kn
         condition=case.condition,
         known_px=round(known, _DECIMALS),
         label_px=round(label_error(case, answer.flow), _DECIMALS),
-        nothing_px=round(_mean_length(case.field, case.compared), _DECIMALS),
+        nothing_px=round(_mean_length(nothing, case.compared), _DECIMALS),
         compared=round(float(case.compared.mean()), _DECIMALS),
         confidence=round(answer.confidence, _DECIMALS),
         has_failed=answer.has_failed,

@@ -12,15 +12,18 @@ from functools import cached_property
 
 import numpy as np
 
+from ...alignment.fine import FineSettings
 from ..bootstrap import Stratum, mean_interval
 from ..figures import time_figures, without_nan
 from ..results import AS_RECORDED
+from .parallax import EVERYWHERE, OUTLINES, TABLE, WHOLE, ParallaxRecord, ParallaxSummary, Span
 
 __all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "Summary"]
 
 FORMAT = "fusion_ros alignment 1"
 FAR_PX = 2.0
 """An image that is off by more than this on average counts as misaligned."""
+_GATE = FineSettings().gate
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class AlignmentRecord:
         known_px: Known part error (:mod:`.measure`), mean over pixels; as recorded, what the aligner adds when it
             is run on its own result.
         label_px: Distance from the pair's own label, mean over pixels.
-        nothing_px: Mean length of the deformation: the label error of doing nothing.
+        nothing_px: Mean length of the deformation: the label error of doing nothing. Of a rendered pair, mean
+            length of the true flow: the known part error of doing nothing.
         compared: Share of the pixels that errors were taken over.
         confidence: The aligner's own, 0 to 1.
         has_failed: It found nothing; its flow, zero as a rule, is measured all the same.
@@ -101,10 +105,12 @@ class AlignmentEvaluation:
     Attributes:
         facts: For people: command line, versions, ...
         aligners: In the order asked for.
-        conditions: Names, :data:`~fusion_ros.evaluation.results.AS_RECORDED` first.
+        conditions: Names, :data:`~fusion_ros.evaluation.results.AS_RECORDED` first; of rendered pairs what they
+            show.
         sequences: Names of the recordings whose pairs follow one another in time.
         records: Sorted by recording, pair, aligner and condition.
         problems: What could not be read or run, one sentence each.
+        parallax: Of rendered pairs, the errors by distance; sorted likewise.
     """
 
     facts: Mapping[str, str]
@@ -113,6 +119,7 @@ class AlignmentEvaluation:
     sequences: Sequence[str]
     records: Sequence[AlignmentRecord]
     problems: Sequence[str] = field(default=())
+    parallax: Sequence[ParallaxRecord] = field(default=())
 
     def select(self, aligner: str, condition: str) -> Iterator[AlignmentRecord]:
         """Yield the records of one aligner under one condition."""
@@ -121,6 +128,22 @@ class AlignmentEvaluation:
     def summary(self, aligner: str, condition: str) -> Summary:
         """Return what the records of one aligner under one condition say together."""
         return self._summaries[aligner, condition]
+
+    def believed(self, aligner: str) -> tuple[int, float]:
+        """Return on how many pairs an aligner is sure enough for the pipeline, and its mean error then.
+
+        An answer below the usual gate counts as doing nothing, as the pipeline leaves the coarse alignment alone.
+        NaN where there are no pairs.
+        """
+        records = [r for r in self.records if r.aligner == aligner and math.isfinite(r.known_px)]
+        is_sure = [record.confidence >= _GATE for record in records]
+        taken = [r.known_px if sure else r.nothing_px for r, sure in zip(records, is_sure, strict=True)]
+        return sum(is_sure), float(np.mean(taken)) if taken else math.nan
+
+    def at_distance(self, aligner: str, span: Span = WHOLE, place: str = EVERYWHERE) -> ParallaxSummary:
+        """Return how far an aligner is off at some distance, over all rendered pairs."""
+        key = (aligner, place, *span)
+        return ParallaxSummary.of([r for r in self.parallax if (r.aligner, r.place, r.near_m, r.far_m) == key])
 
     @cached_property
     def _summaries(self) -> dict[tuple[str, str], Summary]:
@@ -164,13 +187,11 @@ class AlignmentEvaluation:
 
     def to_csv(self) -> str:
         """Return one line a pair, aligner and condition; equal evaluations give equal bytes."""
-        names = [each.name for each in fields(AlignmentRecord) if each.name != "ms"]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        for record in self.records:
-            writer.writerow([_cell(getattr(record, name)) for name in names])
-        return text.getvalue()
+        return _csv([each.name for each in fields(AlignmentRecord) if each.name != "ms"], self.records)
+
+    def parallax_csv(self) -> str:
+        """Return one line a rendered pair, aligner and span of distances; equal evaluations give equal bytes."""
+        return _csv([each.name for each in fields(ParallaxRecord)], self.parallax)
 
     def to_json(self) -> str:
         """Return everything but the single records and the times; equal evaluations give equal bytes."""
@@ -178,7 +199,7 @@ class AlignmentEvaluation:
             aligner.name: {name: without_nan(asdict(self.summary(aligner.name, name))) for name in self.conditions}
             for aligner in self.aligners
         }
-        content = {
+        content: dict[str, object] = {
             "format": FORMAT,
             "facts": dict(self.facts),
             "far_px": FAR_PX,
@@ -188,12 +209,31 @@ class AlignmentEvaluation:
             "overall_known_px": without_nan({a.name: self.overall(a.name) for a in self.aligners}),
             "problems": list(self.problems),
         }
+        if self.parallax:
+            content["parallax"] = {aligner.name: self._parallax_json(aligner.name) for aligner in self.aligners}
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    def _parallax_json(self, aligner: str) -> dict[str, object]:
+        return {
+            place: {
+                span.name: without_nan(asdict(self.at_distance(aligner, span, place))) for span in (WHOLE, *TABLE)
+            }
+            for place in (EVERYWHERE, OUTLINES)
+        }
 
     def times_json(self) -> str:
         """Return the times, which differ at every run."""
         times = {aligner.name: self.times_ms(aligner.name) for aligner in self.aligners}
         return json.dumps({"format": FORMAT, "ms": times}, indent=1) + "\n"
+
+
+def _csv(names: Sequence[str], records: Sequence[AlignmentRecord | ParallaxRecord]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for record in records:
+        writer.writerow([_cell(getattr(record, name)) for name in names])
+    return text.getvalue()
 
 
 def _cell(value: str | float | bool) -> str:

@@ -19,7 +19,9 @@ from ..recording import Recording
 from ..results import AS_RECORDED
 from .aligners import Aligner, open_aligner
 from .measure import PairImages, measure_pair
+from .parallax import ParallaxRecord
 from .results import AlignerFacts, AlignmentEvaluation, AlignmentRecord
+from .street import StreetPairs
 
 __all__ = ["AlignmentPlan", "opened", "pairs_of", "run"]
 
@@ -32,14 +34,14 @@ class AlignmentPlan:
     """What to measure.
 
     Attributes:
-        recordings: With unique names.
+        recordings: With unique names; or rendered pairs alone.
         aligners: Each with its unique name and the hash of its weights.
-        conditions: Misalignments.
+        conditions: Misalignments; none of rendered pairs.
         settings: How a pair comes onto one grid, and what runs networks; the model of it is not used.
         seed: Of whatever is random.
     """
 
-    recordings: tuple[Recording, ...]
+    recordings: tuple[Recording | StreetPairs, ...]
     aligners: tuple[AlignerFacts, ...]
     conditions: tuple[Condition, ...]
     settings: FusionSettings
@@ -49,6 +51,12 @@ class AlignmentPlan:
     def count(self) -> int:
         """About how many pairs there are."""
         return sum(recording.count for recording in self.recordings)
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Names of the conditions of the records: as recorded first, or what rendered pairs show."""
+        rendered = [name for each in self.recordings if isinstance(each, StreetPairs) for name in each.conditions]
+        return tuple(rendered) or (AS_RECORDED, *(condition.name for condition in self.conditions))
 
     def parts(self) -> list[AlignmentPlan]:
         """Split into plans of a few pairs each, in order; frames of a video or a bag stay together."""
@@ -74,6 +82,7 @@ class _Found:
 
     records: tuple[AlignmentRecord, ...]
     problems: tuple[str, ...]
+    parallax: tuple[ParallaxRecord, ...] = ()
 
 
 def run(
@@ -109,15 +118,19 @@ def run(
     return AlignmentEvaluation(
         facts=dict(facts),
         aligners=plan.aligners,
-        conditions=(AS_RECORDED, *(condition.name for condition in plan.conditions)),
+        conditions=plan.condition_names,
         sequences=tuple(recording.name for recording in plan.recordings if recording.is_sequence),
         records=tuple(record for result in results for record in result.records),
         problems=tuple(problem for result in results for problem in result.problems),
+        parallax=tuple(record for result in results for record in result.parallax),
     )
 
 
-def pairs_of(recording: Recording, settings: FusionSettings) -> Iterator[PairImages | str]:
+def pairs_of(recording: Recording | StreetPairs, settings: FusionSettings) -> Iterator[PairImages | str]:
     """Yield the pairs of a recording on the RGB image's grid; what cannot be read or placed is a text."""
+    if isinstance(recording, StreetPairs):
+        yield from recording.pairs(settings)
+        return
     place = FusionPipeline(ClassicalEngine("average"), settings)
     try:
         for moment in recording.open():
@@ -149,7 +162,7 @@ def opened(name: str, engine: EngineSettings) -> Aligner:
 
 def _do(plan: AlignmentPlan) -> _Found:
     aligners = [opened(aligner.name, plan.settings.engine) for aligner in plan.aligners]
-    found: list[AlignmentRecord | str] = []
+    found: list[AlignmentRecord | ParallaxRecord | str] = []
     for recording in plan.recordings:
         for images in pairs_of(recording, plan.settings):
             if isinstance(images, str):
@@ -159,6 +172,7 @@ def _do(plan: AlignmentPlan) -> _Found:
     return _Found(
         tuple(each for each in found if isinstance(each, AlignmentRecord)),
         tuple(each for each in found if isinstance(each, str)),
+        tuple(each for each in found if isinstance(each, ParallaxRecord)),
     )
 
 
@@ -177,10 +191,11 @@ def _done(
 
 
 def _written(found: _Found) -> str:
-    return json.dumps({"records": [asdict(record) for record in found.records], "problems": found.problems})
+    return json.dumps(asdict(found))
 
 
 def _read(text: str) -> _Found:
     content = json.loads(text)
     records = tuple(AlignmentRecord(**record) for record in content["records"])
-    return _Found(records, tuple(content["problems"]))
+    parallax = tuple(ParallaxRecord(**record) for record in content["parallax"])
+    return _Found(records, tuple(content["problems"]), parallax)

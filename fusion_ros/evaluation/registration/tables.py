@@ -7,29 +7,27 @@ from collections.abc import Callable, Sequence
 
 from ..document import Document, Table
 from ..results import AS_RECORDED
+from .parallax import EVERYWHERE, FEWEST, OUTLINES, TABLE, WHOLE, ParallaxSummary
 from .results import FAR_PX, AlignmentEvaluation, Summary
 
 __all__ = ["document", "markdown", "tables"]
 
 
 def tables(evaluation: AlignmentEvaluation) -> list[Table]:
-    """Return what is worth reading: the known part, the label error, the pairs as recorded, failures and times."""
+    """Return what is worth reading: the known part, the label error, the pairs as recorded, failures and times.
+
+    Of rendered pairs: the errors over all pixels, by distance, failures and times.
+    """
+    if evaluation.parallax:
+        by_distance = [_by_distance(evaluation, place) for place in (EVERYWHERE, OUTLINES)]
+        return [_of_parallax(evaluation), *by_distance, _failures(evaluation)]
     stressed = [name for name in evaluation.conditions if name != AS_RECORDED]
     found = [_of_known_part(evaluation, stressed)] if stressed else []
     found.append(_as_recorded(evaluation))
     if stressed:
         note = "Distance from the pairs' own labels: mean px (median)."
         found.append(_by_condition(evaluation, "Label error", note, stressed, _label_cell))
-    found.append(
-        _by_condition(
-            evaluation,
-            "Failures",
-            "Images on which the aligner found nothing; the flow that it gave, zero as a rule, is measured.",
-            evaluation.conditions,
-            lambda s: f"{s.failures} of {s.images}",
-        )
-    )
-    return found
+    return [*found, _failures(evaluation)]
 
 
 def document(evaluation: AlignmentEvaluation) -> Document:
@@ -51,7 +49,6 @@ def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -
         label = evaluation.summary(aligner.name, AS_RECORDED).label_mean
         rows.append([aligner.name, *cells, _px(mean), _px(label), _milliseconds(evaluation, aligner.name)])
     means = [[s.known_mean for s in summaries] + [mean] for summaries, mean in zip(found, overall, strict=True)]
-    best = {(row, column + 1) for column in range(len(means[0])) for row in _least([m[column] for m in means])}
     return Table(
         "Known part error",
         "Answer on the deformed pair against the answer on the pair as recorded and the known deformation: mean "
@@ -60,7 +57,7 @@ def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -
         "gives it away.",
         ["aligner", *conditions, "mean of all", "label, as recorded", "ms"],
         rows,
-        frozenset(best),
+        _best_of_columns(means),
     )
 
 
@@ -76,6 +73,70 @@ def _as_recorded(evaluation: AlignmentEvaluation) -> Table:
         "moves the pair from its own label, whose offset is not known. Mean px; median ms a call.",
         ["aligner", "added", "added, median", "label", "ms"],
         rows,
+    )
+
+
+def _of_parallax(evaluation: AlignmentEvaluation) -> Table:
+    rows, values = [], []
+    for aligner in evaluation.aligners:
+        found = evaluation.at_distance(aligner.name)
+        outlines = evaluation.at_distance(aligner.name, place=OUTLINES).mean_px
+        by_kind = [evaluation.summary(aligner.name, name).known_mean for name in evaluation.conditions]
+        believed, taken = evaluation.believed(aligner.name)
+        values.append([found.mean_px, found.median_px, found.p90_px, found.far, outlines, *by_kind, taken])
+        cells = [*map(_px, values[-1][:3]), _share(found.far), *map(_px, values[-1][4:])]
+        milliseconds = _milliseconds(evaluation, aligner.name)
+        rows.append([aligner.name, *cells, f"{believed} of {found.pairs}", milliseconds])
+    pairs = evaluation.at_distance(evaluation.aligners[0].name).pairs
+    return Table(
+        "Parallax",
+        "Distance from the exact flow over the pixels that both cameras see, px: mean, median, and what nine of "
+        f"ten pixels stay below; share of the pixels above {FAR_PX:g} px; the mean on outlines that both cameras "
+        f"see. Means over {pairs} rendered pairs, each of which counts alike. Then the mean by what they show; "
+        "gated: the mean as the pipeline takes it, which does nothing where an answer's confidence is below the "
+        "usual gate; believed: how many are not below; median ms a call.",
+        ["aligner", "mean", "median", "p90", f"above {FAR_PX:g} px", "outlines", *evaluation.conditions, "gated",
+         "believed", "ms"],
+        rows,
+        _best_of_columns(values),
+    )  # fmt: skip
+
+
+def _by_distance(evaluation: AlignmentEvaluation, place: str) -> Table:
+    names = [aligner.name for aligner in evaluation.aligners]
+    at = {span: [evaluation.at_distance(name, span, place) for name in names] for span in (WHOLE, *TABLE)}
+    at = {span: found for span, found in at.items() if found[0].pairs}  # all are compared over the same pixels
+    cells = [[_by_distance_cell(found[row]) for found in at.values()] for row in range(len(names))]
+    shares = [f"{_share(found[0].pixels / at[WHOLE][0].pixels)}, {found[0].pairs}" for found in at.values()]
+    means = [[found[row].mean_px for found in at.values()] for row in range(len(names))]
+    return Table(
+        f"Parallax by distance, {place}",
+        f"Mean px (median), what nine of ten pixels stay below, share above {FAR_PX:g} px; means over the pairs "
+        f"that have at least {FEWEST} pixels there.",
+        ["aligner", *(span.name for span in at)],
+        [*([name, *row] for name, row in zip(names, cells, strict=True)), ["share of the pixels, pairs", *shares]],
+        _best_of_columns(means),
+    )
+
+
+def _by_distance_cell(found: ParallaxSummary) -> str:
+    return f"{_px(found.mean_px)} ({_px(found.median_px)}), {_px(found.p90_px)}, {_share(found.far)}"
+
+
+def _failures(evaluation: AlignmentEvaluation) -> Table:
+    return _by_condition(
+        evaluation,
+        "Failures",
+        "Images on which the aligner found nothing; the flow that it gave, zero as a rule, is measured.",
+        evaluation.conditions,
+        lambda s: f"{s.failures} of {s.images}",
+    )
+
+
+def _best_of_columns(values: Sequence[Sequence[float]]) -> frozenset[tuple[int, int]]:
+    """Return row and column of the smallest value of each column, counted after the aligners' names."""
+    return frozenset(
+        (row, column + 1) for column in range(len(values[0])) for row in _least([line[column] for line in values])
     )
 
 
