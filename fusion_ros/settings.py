@@ -26,7 +26,7 @@ import yaml
 
 from .errors import SettingsError, nearest_name
 
-__all__ = ["SettingField", "Settings", "load_yaml", "markdown_table", "parse_assignments", "setting"]
+__all__ = ["SettingField", "Settings", "load_yaml", "markdown_table", "parse_assignments", "setting", "setting_of"]
 
 S = TypeVar("S", bound="Settings")
 _METADATA_KEY = "fusion_ros"
@@ -120,6 +120,12 @@ def setting(
         default=default,
         metadata={_METADATA_KEY: (help, unit, bounds, choices, read_only, element)},
     )
+
+
+def setting_of(owner: type[Settings], name: str, default: Any) -> Any:
+    """Declare a setting of another dataclass once more, with another default and all else as it is there."""
+    (item,) = (item for item in dataclasses.fields(owner) if item.name == name)
+    return field(default=default, metadata=item.metadata)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ..features import FeatureSettings
 from ..pipeline_opening import ALONE
-from ..settings import setting
+from ..settings import setting, setting_of
 from .fusion_node import FusionNode, FusionNodeSettings
 from .spinning import run_lifecycle_node
 
@@ -18,27 +18,15 @@ __all__ = ["FeatureNode", "FeatureNodeSettings", "NodeFeatures", "main"]
 class NodeFeatures(FeatureSettings):
     """Which feature maps feature_node offers."""
 
-    model: str = setting(
-        "fused_features",
-        FeatureSettings.describe()["model"].help,
-        read_only=True,
-    )
+    model: str = setting_of(FeatureSettings, "model", "fused_features")
 
 
 @dataclass(frozen=True)
 class FeatureNodeSettings(FusionNodeSettings):
     """All parameters of feature_node: those of fusion_node with other defaults."""
 
-    model: str = setting(
-        "none",
-        FusionNodeSettings.describe()["model"].help,
-        read_only=True,
-    )
-    repeated: str = setting(
-        ALONE,
-        FusionNodeSettings.describe()["repeated"].help,
-        choices=FusionNodeSettings.describe()["repeated"].choices,
-    )
+    model: str = setting_of(FusionNodeSettings, "model", "none")
+    repeated: str = setting_of(FusionNodeSettings, "repeated", ALONE)
     features: NodeFeatures = setting(NodeFeatures(), "Which feature maps are offered.")
 
 

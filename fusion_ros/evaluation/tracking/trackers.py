@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ...errors import SettingsError, nearest_name
 from ...pipeline import FusionSettings
 from ...pipeline_opening import ALONE, FUSE
-from ...settings import setting
+from ...settings import setting_of
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -35,11 +35,7 @@ _FORM = "label=modality:model:network settings, such as rgb, thermal, or sum=fus
 class TrackingFusionSettings(FusionSettings):
     """How a pair becomes the features that trackers follow: as for a picture, but for the default below."""
 
-    repeated: str = setting(
-        ALONE,
-        FusionSettings.describe()["repeated"].help,
-        choices=FusionSettings.describe()["repeated"].choices,
-    )
+    repeated: str = setting_of(FusionSettings, "repeated", ALONE)
 
 
 @dataclass(frozen=True)
