@@ -24,12 +24,12 @@ REQUIREMENTS = os.path.join(ROOT, "requirements")
 GROUPS = ("demo", "test")  # each holds the one before it
 OLDEST, NEWEST = (3, 10), (3, 14)
 # What a distribution brings itself; a second copy from a wheel would not fit its compiled messages.
-FROM_DISTRIBUTION = ("numpy", "opencv-python-headless", "pyyaml", "scipy")
-DEBIAN_PACKAGES = {
-    "numpy": "python3-numpy",
-    "cv2": "python3-opencv",
-    "yaml": "python3-yaml",
-    "scipy": "python3-scipy",
+# By requirement: the module, and the distribution's package.
+FROM_DISTRIBUTION = {
+    "numpy": ("numpy", "python3-numpy"),
+    "opencv-python-headless": ("cv2", "python3-opencv"),
+    "pyyaml": ("yaml", "python3-yaml"),
+    "scipy": ("scipy", "python3-scipy"),
 }
 
 
@@ -90,7 +90,8 @@ def missing_venv():
 
 def missing_from_distribution(distribution):
     """Return one line on what a sourced distribution was installed without, or an empty string."""
-    missing = [package for module, package in DEBIAN_PACKAGES.items() if importlib.util.find_spec(module) is None]
+    packages = FROM_DISTRIBUTION.values()
+    missing = [package for module, package in packages if importlib.util.find_spec(module) is None]
     if not missing:
         return ""
     return "ROS 2 {} was installed without {}; say: sudo apt install {}".format(

@@ -75,11 +75,11 @@ def test_a_sourced_distribution_keeps_its_numpy_and_opencv(bootstrap, tmp_path, 
 
 
 def test_a_distribution_without_scipy_is_told_what_to_install(bootstrap, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(bootstrap.DEBIAN_PACKAGES, "surely_not_there", "python3-scipy")
+    monkeypatch.setitem(bootstrap.FROM_DISTRIBUTION, "scipy", ("surely_not_there", "python3-scipy"))
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     assert bootstrap.main(["bootstrap.py", str(tmp_path / "venv"), "demo"]) == 1
     assert "sudo apt install python3-scipy" in capsys.readouterr().err
-    monkeypatch.delitem(bootstrap.DEBIAN_PACKAGES, "surely_not_there")
+    monkeypatch.setitem(bootstrap.FROM_DISTRIBUTION, "scipy", ("scipy", "python3-scipy"))
     assert bootstrap.missing_from_distribution("jazzy") == ""
 
 

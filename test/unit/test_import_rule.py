@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.bootstrap import FROM_DISTRIBUTION
+
 # Part of the package -> the parts that it may import, beside itself.
 CORE_0 = {"arrays", "errors", "feature_grid", "files", "frame", "provenance", "settings", "spec"}
 LAYER_1 = {
@@ -133,8 +135,7 @@ def _requirements(path: Path) -> set[str]:
 
 
 def test_what_the_package_imports_is_installed_with_it(repository):
-    of_module = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
-    debian = {"cv2": "python3-opencv", "yaml": "python3-yaml"}
+    distributed = {module: (wheel, package) for wheel, (module, package) in FROM_DISTRIBUTION.items()}
     runtime, robot = (_requirements(repository / "requirements" / name) for name in ("runtime.txt", "robot.txt"))
     manifest = (repository / "package.xml").read_text()
     known = ROS | COMES_WITH_ROSBAGS | {"fusion_ros", *sys.stdlib_module_names}
@@ -143,10 +144,10 @@ def test_what_the_package_imports_is_installed_with_it(repository):
         at_import = {name[0] for name in _imports(file, module, top_level_only=True)}
         later = {name[0] for name in _imports(file, module)} - at_import - OPTIONAL
         for name in (at_import | later) - known:
-            if of_module.get(name, name) not in runtime:
+            wheel, package = distributed.get(name, (name, f"python3-{name}"))
+            if wheel not in runtime:
                 offences.append(f"{file.relative_to(repository)}: {name} is not in requirements/runtime.txt")
-            depends = f"<exec_depend>{debian.get(name, f'python3-{name}')}</exec_depend>"
-            if name not in robot and depends not in manifest:
+            if name not in robot and f"<exec_depend>{package}</exec_depend>" not in manifest:
                 offences.append(
                     f"{file.relative_to(repository)}: {name} is neither in robot.txt nor in package.xml"
                 )
