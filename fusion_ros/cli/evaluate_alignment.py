@@ -6,7 +6,6 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,10 @@ from ..evaluation.registration.aligners import Aligner
 from ..evaluation.registration.baselines import NoAlignment
 from ..evaluation.registration.measure import deformed, recorded, rendered
 from ..evaluation.registration.page import page
+from ..evaluation.registration.pair_sources import PairSource, RecordedPairs
 from ..evaluation.registration.pictures import flow_scale, pictures_of
 from ..evaluation.registration.plots import distance_chart, error_chart
-from ..evaluation.registration.run import AlignmentPlan, opened, pairs_of, run
+from ..evaluation.registration.run import AlignmentPlan, opened, run
 from ..evaluation.registration.street import MOST_PAIRS, USUAL_PAIRS, StreetPairs
 from ..evaluation.registration.tables import markdown
 from ..evaluation.results import AS_RECORDED
@@ -33,9 +33,6 @@ from .options import settings_from
 from .pictures import contact_sheet, tile_of
 from .report_folder import ReportFolder
 from .tracking_inputs import USUAL_NUMBER
-
-if TYPE_CHECKING:
-    from ..evaluation.recording import Recording
 
 __all__ = ["evaluate_aligners"]
 
@@ -94,7 +91,7 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
             "--align: expected --reference rgb, for it is the thermal image that is deformed and moved"
         )
     settings = with_shared_threads(settings, args.workers)
-    recordings = _recordings(args)
+    sources = _sources(args)
     names = [name for name in map(str.strip, args.align.split(",")) if name]
     if not names:
         raise FusionError(f"--align: expected names separated by commas, got {args.align!r}")
@@ -107,7 +104,7 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
     # Each is opened now, so that what is wrong with one is said before hours of work.
     aligners = [opened(name, settings.engine) for name in names]
     return AlignmentPlan(
-        recordings=recordings,
+        sources=sources,
         aligners=tuple(AlignerFacts(a.name, a.description, a.weights_sha256) for a in aligners),
         conditions=tuple(map(Condition, misalignments)),
         settings=settings,
@@ -115,10 +112,10 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
     )
 
 
-def _recordings(args: argparse.Namespace) -> tuple[Recording | StreetPairs, ...]:
+def _sources(args: argparse.Namespace) -> tuple[PairSource, ...]:
     if args.synthetic is None:
         recordings, _ = chosen_recordings(args, Sensor.RGB)
-        return tuple(recordings)
+        return tuple(map(RecordedPairs, recordings))
     refuse_options(
         args, _NOT_OF_THE_STREET, "--synthetic renders pairs of a rig that is calibrated; it has no use for"
     )
@@ -203,8 +200,8 @@ def _found(plan: AlignmentPlan, wanted: Sequence[_Shown]) -> list[tuple[_Shown, 
     """Read the chosen pairs again, and return them in the order in which they were chosen."""
     found: dict[tuple[str, str], PairImages] = {}
     names = {(shown.source, shown.frame) for shown in wanted}
-    for recording in plan.recordings:
-        for images in pairs_of(recording, plan.settings):
+    for source in plan.sources:
+        for images in source.pairs(plan.settings):
             if not isinstance(images, str) and (images.source, images.frame) in names:
                 found[images.source, images.frame] = images
             if len(found) == len(names):

@@ -9,23 +9,18 @@ from functools import cache
 from pathlib import Path
 
 from ...engines import EngineSettings
-from ...engines.classical_engine import ClassicalEngine
-from ...errors import EngineError, FusionError, ImageError, SettingsError, WeightsError
-from ...pipeline import FusionPipeline, FusionSettings
+from ...pipeline import FusionSettings
 from ..conditions import Condition
 from ..executors import in_processes
 from ..parts import part_digest, results_of, settings_identity
-from ..recording import Recording
-from ..results import AS_RECORDED
 from .aligners import Aligner, open_aligner
-from .measure import PairImages, measure_pair
+from .measure import measure_pair
+from .pair_sources import PairSource
 from .parallax import ParallaxRecord
 from .results import AlignerFacts, AlignmentEvaluation, AlignmentRecord
-from .street import StreetPairs
 
-__all__ = ["AlignmentPlan", "opened", "pairs_of", "run"]
+__all__ = ["AlignmentPlan", "opened", "run"]
 
-_FATAL = (WeightsError, EngineError, SettingsError)
 _PAIRS_A_PART = 4
 
 
@@ -34,14 +29,14 @@ class AlignmentPlan:
     """What to measure.
 
     Attributes:
-        recordings: With unique names; or rendered pairs alone.
+        sources: Of the pairs, with unique names.
         aligners: Each with its unique name and the hash of its weights.
-        conditions: Misalignments; none of rendered pairs.
+        conditions: Misalignments that the pairs are given; none where the truth about them as they are is known.
         settings: How a pair comes onto one grid, and what runs networks; the model of it is not used.
         seed: Of whatever is random.
     """
 
-    recordings: tuple[Recording | StreetPairs, ...]
+    sources: tuple[PairSource, ...]
     aligners: tuple[AlignerFacts, ...]
     conditions: tuple[Condition, ...]
     settings: FusionSettings
@@ -50,24 +45,24 @@ class AlignmentPlan:
     @property
     def count(self) -> int:
         """About how many pairs there are."""
-        return sum(recording.count for recording in self.recordings)
+        return sum(source.count for source in self.sources)
 
     @property
     def condition_names(self) -> tuple[str, ...]:
-        """Names of the conditions of the records: as recorded first, or what rendered pairs show."""
-        rendered = [name for each in self.recordings if isinstance(each, StreetPairs) for name in each.conditions]
-        return tuple(rendered) or (AS_RECORDED, *(condition.name for condition in self.conditions))
+        """Names of the conditions of the records: what the pairs show as they are, then what they are given."""
+        shown = [name for source in self.sources for name in source.conditions]
+        return (*dict.fromkeys(shown), *(condition.name for condition in self.conditions))
 
     def parts(self) -> list[AlignmentPlan]:
         """Split into plans of a few pairs each, in order; frames of a video or a bag stay together."""
-        parts = [part for recording in self.recordings for part in recording.parts(_PAIRS_A_PART)]
-        return [replace(self, recordings=(part,)) for part in parts]
+        parts = [part for source in self.sources for part in source.parts(_PAIRS_A_PART)]
+        return [replace(self, sources=(part,)) for part in parts]
 
     def digest(self, origin: str) -> str:
         """Return a name for its result, which is another one where anything that the result depends on is."""
         content = [
             origin,
-            [recording.identity for recording in self.recordings],
+            [source.identity for source in self.sources],
             [asdict(aligner) for aligner in self.aligners],
             [condition.name for condition in self.conditions],
             settings_identity(self.settings),
@@ -119,39 +114,11 @@ def run(
         facts=dict(facts),
         aligners=plan.aligners,
         conditions=plan.condition_names,
-        sequences=tuple(recording.name for recording in plan.recordings if recording.is_sequence),
+        sequences=tuple(source.name for source in plan.sources if source.is_sequence),
         records=tuple(record for result in results for record in result.records),
         problems=tuple(problem for result in results for problem in result.problems),
         parallax=tuple(record for result in results for record in result.parallax),
     )
-
-
-def pairs_of(recording: Recording | StreetPairs, settings: FusionSettings) -> Iterator[PairImages | str]:
-    """Yield the pairs of a recording on the RGB image's grid; what cannot be read or placed is a text."""
-    if isinstance(recording, StreetPairs):
-        yield from recording.pairs(settings)
-        return
-    place = FusionPipeline(ClassicalEngine("average"), settings)
-    try:
-        for moment in recording.open():
-            if moment.pair is None:
-                yield f"{recording.name}: {moment.problem}"
-                continue
-            if not recording.is_sequence:
-                place.reset()
-            try:
-                sources = place(moment.pair, with_image=False, with_sources=True).sources
-                if sources is None:
-                    raise ImageError("expected an RGB and a thermal frame, got one of them")
-                yield PairImages(recording.name, moment.name, sources.infrared, sources.rgb, sources.overlap)
-            except _FATAL:
-                raise
-            except FusionError as error:
-                yield f"{recording.name}, {moment.name}: {error}"
-    except _FATAL:
-        raise
-    except FusionError as error:  # the recording breaks off; what was done before stays
-        yield f"{recording.name}: {error}"
 
 
 @cache
@@ -163,8 +130,8 @@ def opened(name: str, engine: EngineSettings) -> Aligner:
 def _do(plan: AlignmentPlan) -> _Found:
     aligners = [opened(aligner.name, plan.settings.engine) for aligner in plan.aligners]
     found: list[AlignmentRecord | ParallaxRecord | str] = []
-    for recording in plan.recordings:
-        for images in pairs_of(recording, plan.settings):
+    for source in plan.sources:
+        for images in source.pairs(plan.settings):
             if isinstance(images, str):
                 found.append(images)
             else:

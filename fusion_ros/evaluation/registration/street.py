@@ -18,6 +18,7 @@ from ...synthetic import SyntheticWorld, WorldSettings
 from ...synthetic.obstacles import Obstacle
 from ...synthetic.stream import FRAME_IDS
 from .measure import PairImages
+from .pair_sources import PairSource
 from .parallax import parallax_of
 
 __all__ = ["DISTANCE_M", "KINDS", "MOST_PAIRS", "USUAL_PAIRS", "StreetPairs"]
@@ -76,7 +77,7 @@ class StreetPairs:
         """Names in :data:`KINDS` that occur."""
         return tuple(dict.fromkeys(_kind(number) for number in self.numbers))
 
-    def parts(self, size: int) -> list[StreetPairs]:
+    def parts(self, size: int) -> list[PairSource]:
         """Split into series of ``size`` pairs."""
         return [StreetPairs(self.numbers[start : start + size]) for start in range(0, self.count, size)]
 
