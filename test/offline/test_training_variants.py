@@ -19,9 +19,10 @@ from tiny_recipe import Killed, without_time
 from fusion_ros.alignment.estimate import Estimate
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.networks.matching_register import Pass
-from training.data.pairs import MemoryPair, PairImages
+from training.data.pairs import FilePair, MemoryPair, PairImages
 from training.data.variants import Disguised, Registered, Rescaled
 from training.loop import train
+from training.recipes import matching_register
 from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,7 +103,7 @@ def test_names_tell_variants_apart():
     variants += [Disguised(v, of_visible) for v in tuple(variants) for of_visible in (True, False)]
     names = [variant.name for variant in variants]
     assert len(set(names)) == 9 and all(name.startswith("set/a") for name in names)
-    assert Registered(pair).name == "set/a"
+    assert Registered(pair, np.zeros((8, 8, 2), np.float32)).name == "set/a"
 
 
 # --- registered anew ---
@@ -111,7 +112,7 @@ def test_names_tell_variants_apart():
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (5, -3), (-7, 2), (1, 9)])
 def test_a_known_shift_is_found_and_its_flow_registers_the_pair(x, y):
     pair = shifted_pair(x, y)
-    images = Registered(pair).read()
+    images = Registered.found(pair).read()
     assert images.flow.shape == (*SIZE, 2)
     assert np.abs(images.flow - np.array([x, y])).max() < 0.15
     registered = warp_by_flow(images.infrared, np.float32(np.round(images.flow)))
@@ -128,16 +129,16 @@ def test_a_pair_that_nobody_could_be_sure_of_stays_as_it_is(what):
         "blank": np.full(SIZE, 90, np.uint8),
         "noise": rng.integers(0, 256, SIZE).astype(np.uint8),
     }[what]
-    images = PairImages(infrared, textured(8))
-    assert Registered(MemoryPair("a", images)).read() is images
+    pair = MemoryPair("a", PairImages(infrared, textured(8)))
+    assert Registered.found(pair) is pair
 
 
 def test_confidence_decides_and_a_flow_that_is_known_exactly_is_not_estimated():
     pair = shifted_pair(4, 4)
-    assert Registered(pair, least_confidence=1.01).read().flow is None
+    assert Registered.found(pair, least_confidence=1.01) is pair
     known = np.full((*SIZE, 2), (1.5, 0.0), np.float32)
     exact = MemoryPair("b", pair.images._replace(flow=known))
-    assert Registered(exact).read().flow is known
+    assert Registered.found(exact) is exact
 
 
 def test_the_first_estimator_that_is_sure_is_believed_also_about_what_is_local():
@@ -151,12 +152,12 @@ def test_the_first_estimator_that_is_sure_is_believed_also_about_what_is_local()
         assert moving.dtype == np.float32 and moving.max() <= 1
         return Estimate(wave, 0.6)
 
-    assert np.abs(Registered(pair, (unsure, sure)).read().flow - wave).max() < 0.3
-    assert Registered(pair, (unsure, unsure)).read().flow is None
+    assert np.abs(Registered.found(pair, (unsure, sure)).read().flow - wave).max() < 0.3
+    assert Registered.found(pair, (unsure, unsure)) is pair
 
 
 def test_a_rescaled_pair_keeps_what_its_registration_found():
-    images = Rescaled(Registered(shifted_pair(6, -4)), 0.5).read()
+    images = Rescaled(Registered.found(shifted_pair(6, -4)), 0.5).read()
     assert np.abs(images.flow - np.array([3, -2])).max() < 0.1
 
 
@@ -251,12 +252,26 @@ def test_every_pair_is_sampled_at_all_sizes_and_disguised_ones_in_their_share(sh
         assert {pair.pair.name for pair in disguised} == set(names[:4])
 
 
-def test_pairs_are_registered_before_training_and_before_validation():
+def test_pairs_are_registered_once_before_training_and_before_validation(monkeypatch):
+    asked = []
+
+    def counted(moving, fixed, **more):
+        asked.append(fixed)
+        return Estimate(np.full((*fixed.shape, 2), 3, np.float32), 0.9)
+
+    monkeypatch.setattr(matching_register, "_estimators", lambda teacher: (counted,))
     recipe = recipe_of("matching_register", register_first=True)
     for pairs in (recipe.split.train, recipe.split.validation, recipe.stages[0].batches.pairs):
-        assert all(isinstance(pair, Registered) for pair in pairs)
+        for _ in range(2):  # whoever reads them, however often, does not look for the flow again
+            assert all(np.allclose(pair.read().flow, 3) for pair in pairs)
+    assert len(asked) == len(recipe.split.train) + len(recipe.split.validation)
     plain = recipe_of("matching_register")
-    assert not any(isinstance(pair, Registered) for pair in plain.stages[0].batches.pairs)
+    assert all(pair.read().flow is None for pair in plain.stages[0].batches.pairs)
+
+
+def test_a_pair_that_cannot_be_read_is_left_to_the_sampler(tmp_path):
+    pair = FilePair("set/lost", tmp_path / "infrared.png", tmp_path / "visible.png")
+    assert Registered.found(pair) is pair
 
 
 def test_a_run_of_the_register_that_is_killed_ends_as_an_unbroken_one(tmp_path):

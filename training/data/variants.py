@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from fusion_ros.alignment.estimate import Estimator
 from fusion_ros.alignment.learned import resized_flow
 from fusion_ros.alignment.structural import StructuralEstimator
+from fusion_ros.errors import ImageError
 
 from .pairs import Pair, PairImages
 
@@ -51,39 +51,53 @@ class Rescaled:
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """A pair whose set has registered it badly: with the flow that is found in it, where that is sure.
+    """A pair whose set has registered it badly, with the flow that :meth:`found` has found in it.
 
     Attributes:
-        estimators: Who looks for the flow; the first one that is sure is believed.
-        least_confidence: Below it an estimator is not sure; if none is, the set's own registration stays.
+        coarse: The flow at a fraction of the size, ``(h, w, 2)`` float32 in its own pixels.
     """
 
     pair: Pair
-    estimators: tuple[Estimator, ...] = (StructuralEstimator(),)
-    least_confidence: float = 0.5
+    coarse: np.ndarray
+
+    @classmethod
+    def found(
+        cls,
+        pair: Pair,
+        estimators: tuple[Estimator, ...] = (StructuralEstimator(),),
+        least_confidence: float = 0.5,
+    ) -> Pair:
+        """Return a pair with the flow that is found in it; the pair itself if nobody is sure of one.
+
+        Nor is a flow looked for where the exact one is known, or the images cannot be read.
+
+        Args:
+            pair: To be registered.
+            estimators: Who looks for the flow; the first one that is sure is believed.
+            least_confidence: Below it an estimator is not sure.
+        """
+        try:
+            images = pair.read()
+        except ImageError:
+            return pair  # whoever samples from it says so, and takes another
+        if images.flow is not None:
+            return pair
+        for estimate in estimators:
+            found = estimate(_unit(images.infrared), _unit(images.visible))
+            if found.confidence >= least_confidence:
+                height, width = images.visible.shape
+                return cls(pair, resized_flow(found.flow, (max(1, height // _COARSE), max(1, width // _COARSE))))
+        return pair
 
     @property
     def name(self) -> str:
         """The pair's name."""
         return self.pair.name
 
-    @cached_property
-    def _coarse(self) -> np.ndarray | None:
-        """The flow at an eighth of the size, or None: it is found once, however often the pair is read."""
-        images = self.pair.read()
-        if images.flow is not None:
-            return None  # what is exact is not to be estimated
-        for estimate in self.estimators:
-            found = estimate(_unit(images.infrared), _unit(images.visible))
-            if found.confidence >= self.least_confidence:
-                height, width = images.visible.shape
-                return resized_flow(found.flow, (max(1, height // _COARSE), max(1, width // _COARSE)))
-        return None
-
     def read(self) -> PairImages:
         """See :class:`training.data.pairs.Pair`."""
-        images, coarse = self.pair.read(), self._coarse
-        return images if coarse is None else images._replace(flow=resized_flow(coarse, images.visible.shape))
+        images = self.pair.read()
+        return images._replace(flow=resized_flow(self.coarse, images.visible.shape))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from fusion_ros.weights import load_network
 
 from ..batch import Batch
 from ..data.pairs import Pair, Split
+from ..data.reading import in_threads
 from ..data.sampler import FITS
 from ..data.variants import Disguised, Registered, Rescaled
 from ..losses.matching import displacement_loss, endpoint_loss
@@ -110,9 +112,7 @@ class MatchingRegisterRecipe(PairRecipe):
 
     def __init__(self, settings: Any, split: Split) -> None:
         if settings.register_first:
-            estimators = _estimators(settings.teacher)
-            parts = (split.train, split.validation)
-            split = Split(*(tuple(Registered(pair, estimators) for pair in part) for part in parts))
+            split = _registered(split, settings.teacher)
         super().__init__(settings, split)
 
     @classmethod
@@ -203,6 +203,17 @@ class MatchingRegisterRecipe(PairRecipe):
             described_training(s, "ReCoNet's register: 0.001, 300 epochs"),
             f"An epoch is {s.pairs_per_epoch} crops.",
         )
+
+
+def _registered(split: Split, teacher: str) -> Split:
+    """Return the pairs, registered by a model or by the structural translation, wherever that is sure.
+
+    It is done once and for all before training, so that no worker process does it again for every epoch.
+    """
+    find = partial(Registered.found, estimators=_estimators(teacher))
+    # An engine may not be called by two threads at once.
+    how = {"what": "registering", "unit": "pair", **({"threads": 1} if teacher else {})}
+    return Split(*(tuple(in_threads(find, part, **how)) for part in (split.train, split.validation)))
 
 
 def _estimators(teacher: str) -> tuple[Estimator, ...]:
