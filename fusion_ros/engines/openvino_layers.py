@@ -121,8 +121,10 @@ def prelu(module: nn.PReLU, data: Node) -> Node:
 
 
 def max_pool(
-    data: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Node:
+    data: Node, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Node:  # fmt: skip
+    # return_indices is False: torch has another function that returns them.
     rounding = "ceil_torch" if ceil_mode else "floor"
     strides = _two(kernel_size if stride is None else stride)
     pads = _two(padding)

@@ -67,6 +67,7 @@ CASES = {
     "max pool": layer(nn.MaxPool2d(2)),
     "max pool, up": layer(nn.MaxPool2d(2, ceil_mode=True)),
     "max pool, padded": layer(nn.MaxPool2d(3, stride=1, padding=1)),
+    "max pool, as a function": function(lambda _, a, b: F.max_pool2d(a - b, 3, stride=1, padding=1)),
     "global average, linear": Applied(
         lambda self, a, b: self.parts[1](self.parts[0](a).flatten(1)), nn.AdaptiveAvgPool2d(1), nn.Linear(4, 5)
     ),
@@ -150,6 +151,10 @@ def test_an_operation_gives_what_pytorch_gives(name):
         (function(lambda _, a, b: a[b > 0]), "is not known"),
         (function(lambda _, a, b: F.pad(a, (1, 1, 1, 1), mode="circular")), "padding of mode 'circular'"),
         (function(lambda _, a, b: F.interpolate(a, scale_factor=2, mode="bicubic")), "resizing of mode 'bicubic'"),
+        (
+            function(lambda _, a, b: F.max_pool2d(a, 2, return_indices=True)[0]),
+            "max_pool2d_with_indices is not known",
+        ),
         (function(lambda _, a, b: a if a.sum() > 0 else b), "depends on its inputs"),
     ],
 )
