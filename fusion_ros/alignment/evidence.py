@@ -18,6 +18,7 @@ from .structure import product
 __all__ = ["Evidence", "local_evidence"]
 
 _SPREAD = 1.0  # cells: each speaks for its neighbours too
+_SEEN = 0.25  # of the part of the best cell that both images show: a cell that shows less has no say
 _LARGEST_STEP = 0.75  # px from the highest sample to the top of the parabola
 
 
@@ -65,7 +66,8 @@ def local_evidence(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray, radiu
             surface[y, x] = _over_cells(here * mask, rows, columns)
     surface /= weight + 1e-6
     displacements, precisions = _peaks(surface)
-    precisions *= (weight * (weight > 0.25))[..., None, None]
+    # Against the best seen cell: a translation's only cell is the whole image, of which little may be seen.
+    precisions *= (weight * (weight > _SEEN * weight.max()))[..., None, None]
     x = (np.arange(columns) + 0.5) * (width / columns) - 0.5
     y = (np.arange(rows) + 0.5) * (height / rows) - 0.5
     positions = np.stack(np.meshgrid(x, y), axis=-1)

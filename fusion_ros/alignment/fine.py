@@ -23,7 +23,7 @@ from ..arrays import check_pair
 from ..errors import FusionError
 from ..settings import Settings, setting
 from .estimate import Estimate, Estimator
-from .structure import View
+from .structure import View, shares_enough
 
 __all__ = ["FineAligner", "FineAlignment", "FineSettings", "State"]
 
@@ -33,6 +33,7 @@ _SLACK = 0.05  # of the agreement: so much less is no less, for fields that are 
 _LEAP = 0.25  # of search_px: a larger change than this is a leap
 _CERTAIN = 0.9  # confidence with which a leap is believed at once
 _THUMBNAIL = (32, 24)
+_FINEST_SIDE = 320  # px of the longer side: no estimator judges by larger images
 _LOST_S = 5.0  # after a pause as long as this, everything is looked at anew
 
 
@@ -226,7 +227,7 @@ class FineAligner:
             return known._replace(latest=FineAlignment(held, state, 0.0, reason, True, has_failed=True), since=0)
         flow = np.array(estimate.flow, np.float32, order="C")  # a copy: nobody else may change it
         flow.setflags(write=False)
-        reason = self._doubt(estimate, known.target, lambda: View(moving, fixed, valid))
+        reason = self._doubt(estimate, known.target, valid, lambda: View(moving, fixed, valid))
         leap = None
         if not reason and self._is_rash(estimate, known):
             leap, reason = flow, "it leaps, and is believed when the next estimate says the same"
@@ -240,12 +241,14 @@ class FineAligner:
         latest = FineAlignment(flow if is_at_once else held, State.MEASURED, estimate.confidence, is_new=True)
         return known._replace(latest=latest, target=flow, leap=None, since=0)
 
-    def _doubt(self, estimate: Estimate, target: np.ndarray | None, look: Callable[[], View]) -> str:
+    def _doubt(
+        self, estimate: Estimate, target: np.ndarray | None, valid: np.ndarray | None, look: Callable[[], View]
+    ) -> str:
         """Return why an estimate is not to be believed; empty where it is. Looking costs most: it comes last."""
         if not np.isfinite(estimate.flow).all():
             return "the field is not finite"
         if not estimate.confidence > 0.0:
-            return "nothing was found that both images show"
+            return self._nothing_found(np.ones(estimate.flow.shape[:2], bool) if valid is None else valid)
         if estimate.confidence < self.settings.gate:
             return f"confidence {estimate.confidence:.2f} is below the gate of {self.settings.gate:g}"
         largest = float(np.abs(estimate.flow).max())
@@ -258,6 +261,14 @@ class FineAligner:
         if gain < gain_before - _SLACK * abs(gain_before):
             return "the images agree less with it than without"
         return ""
+
+    def _nothing_found(self, valid: np.ndarray) -> str:
+        if shares_enough(valid, _FINEST_SIDE, self.settings.search_px):
+            return "nothing was found that both images show"
+        return (
+            "the two images share too small an area within search_px to judge by; lower alignment.fine.search_px "
+            "or use a larger output"
+        )
 
     def _is_rash(self, estimate: Estimate, known: _Known) -> bool:
         """Tell whether an estimate is far from what is known, neither certain nor found before."""

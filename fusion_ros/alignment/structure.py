@@ -18,7 +18,16 @@ import numpy as np
 
 from ..geometry.warp import flow_positions
 
-__all__ = ["Agreement", "View", "agreement", "confidence_of", "product", "reduced", "structural_features"]
+__all__ = [
+    "Agreement",
+    "View",
+    "agreement",
+    "confidence_of",
+    "product",
+    "reduced",
+    "shares_enough",
+    "structural_features",
+]
 
 ORIENTATIONS = 9
 _SIGMA = 1.0  # px of the smoothing in space
@@ -102,12 +111,10 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
         fixed: ``(9, H, W)`` features.
         mask: ``(H, W)`` float32, 1 where both images are seen, 0 elsewhere.
     """
-    cells = tuple(max(1, side // _CELL) for side in mask.shape)
-    weight = _averaged(mask, cells)
-    seen = np.zeros(cells, bool)
-    seen[1:-1, 1:-1] = weight[1:-1, 1:-1] > 0.5  # the outer cells have no partner at every displacement
+    weight, seen = _cells(mask)
     if np.count_nonzero(seen) < _FEWEST:
         return Agreement(0.0, 0.0, 0.0)
+    cells = seen.shape
     here = _averaged(product(moved, fixed, (0, 0)) * mask, cells)
     around, partners = np.zeros(cells, np.float32), np.zeros(cells, np.float32)
     for displacement in _DISPLACEMENTS:
@@ -119,6 +126,15 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
     error = float(gain.std()) / math.sqrt(gain.size)
     significance = float(gain.mean()) / error if error > 0.0 else 0.0
     return Agreement(float(here[seen].sum() / weight[seen].sum()), float(gain.mean()), significance)
+
+
+def _cells(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which part of each cell of the coarse grid is seen, and which cells can be judged."""
+    cells = tuple(max(1, side // _CELL) for side in mask.shape)
+    weight = _averaged(mask, cells)
+    seen = np.zeros(cells, bool)
+    seen[1:-1, 1:-1] = weight[1:-1, 1:-1] > 0.5  # the outer cells have no partner at every displacement
+    return weight, seen
 
 
 def product(moved: np.ndarray, fixed: np.ndarray, displacement: tuple[int, int]) -> np.ndarray:
@@ -157,6 +173,31 @@ def confidence_of(agreed: Agreement, searched: float = 1.0) -> float:
     return float(np.clip((agreed.significance - unsure) / _MARGIN, 0.0, 1.0))
 
 
+def shares_enough(valid: np.ndarray, side: int, border_px: float) -> bool:
+    """Tell whether two cameras share enough of an image for an agreement to be told, whatever they show.
+
+    Args:
+        valid: ``(H, W)`` bool, False where the moving camera sees nothing.
+        side: As of :class:`View`.
+        border_px: Likewise.
+    """
+    factor = min(1.0, side / max(valid.shape))
+    seen = _wholly_seen(valid, factor)
+    return np.count_nonzero(_cells(seen * _inside(seen.shape, factor * border_px))[1]) >= _FEWEST
+
+
+def _wholly_seen(valid: np.ndarray, factor: float) -> np.ndarray:
+    return (reduced(valid.astype(np.float32), factor) > 0.99).astype(np.float32)
+
+
+def _inside(size: tuple[int, ...], border: float) -> np.ndarray:
+    """Return ``(h, w)`` float32, 0 along the border, which takes at most a quarter of the shorter side."""
+    width = max(1, min(math.ceil(border), min(size) // 4))
+    inner = np.zeros(size, np.float32)
+    inner[width:-width, width:-width] = 1.0
+    return inner
+
+
 class View:
     """A pair at a small size, to hold several fields against.
 
@@ -166,7 +207,8 @@ class View:
         valid: ``(H, W)`` bool, False where the moving camera sees nothing; None where it sees everything.
         side: Longer side of the small images, in pixels.
         border_px: What is left out along the border, in pixels of the whole images, so that what enters or leaves
-            the image when it is moved does not matter; None is a fortieth of the longer side.
+            the image when it is moved does not matter; None is a fortieth of the longer side. At most a quarter of
+            the shorter side, so that something is left to look at.
     """
 
     def __init__(
@@ -181,12 +223,8 @@ class View:
         self.moving, self.fixed = (structural_features(reduced(image, factor)) for image in (moving, fixed))
         self.size: tuple[int, int] = self.fixed.shape[1:]
         """``(h, w)`` of the small images."""
-        self._seen = np.ones(self.size, np.float32)
-        if valid is not None:
-            self._seen = (reduced(valid.astype(np.float32), factor) > 0.99).astype(np.float32)
-        border = math.ceil(_BORDER * max(self.size) if border_px is None else factor * border_px)
-        self._inner = np.zeros(self.size, np.float32)
-        self._inner[border:-border, border:-border] = 1.0
+        self._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, factor)
+        self._inner = _inside(self.size, _BORDER * max(self.size) if border_px is None else factor * border_px)
 
     def moved(self, flow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the moving image's features where a flow puts them, and a mask.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import drawn_scenes
 import numpy as np
@@ -207,6 +209,25 @@ def test_what_cannot_be_believed_is_not_applied_and_the_reason_is_told(shift, co
     assert result.alignment.flow is None
     assert reason in result.alignment.reason
     np.testing.assert_array_equal(result.image, _pipeline(None)(both).image)
+
+
+@pytest.mark.parametrize(
+    ("seen", "search_px", "reason"),
+    [
+        (slice(0, 120), 30.0, "nothing was found"),
+        (slice(45, 75), 4.0, "share too small an area .* search_px"),
+        (slice(5, 55), 4.0, "nothing was found"),
+        (slice(5, 55), 30.0, "share too small an area .* search_px"),
+    ],
+    ids=["wide search", "narrow view", "half of the view", "half of the view, wide search"],
+)
+def test_too_small_a_common_view_is_told_from_one_that_shows_nothing(seen, search_px, reason):
+    valid = np.zeros(SIZE, bool)
+    valid[seen] = True
+    settings = FineSettings(method="structural", search_px=search_px)
+    estimator = structural_estimator(settings)
+    blank = np.full(SIZE, 0.5, np.float32)
+    assert re.search(reason, FineAligner(estimator, settings)(blank, blank, valid=valid).reason)
 
 
 def test_a_field_that_folds_is_not_believed():

@@ -338,6 +338,29 @@ def test_where_the_moving_camera_sees_nothing_is_not_looked_at():
     assert found.confidence > 0.9
 
 
+@pytest.mark.parametrize("share", [0.45, 0.5])
+def test_a_small_common_view_is_no_reason_to_be_coarse(share):
+    """A thermal camera of a long focal length fills less than a quarter of what a wide RGB camera shows."""
+    size, shift = (480, 640), (6.0, 2.5)
+    moving, fixed = scene(translation(*shift), size=size, is_thermal=True), scene(size=size)
+    valid = np.zeros(size, bool)
+    rows, columns = (round(side * (1 - share) / 2) for side in size)
+    valid[rows:-rows, columns:-columns] = True
+    found = StructuralEstimator()(np.where(valid, moving, 0).astype(np.float32), fixed, valid=valid)
+    assert errors(found.flow, np.array(shift)).max() < 0.3
+    assert found.confidence > 0.9
+
+
+@pytest.mark.parametrize("search_px", [100.0, 200.0])
+def test_a_search_nearly_as_wide_as_the_image_leaves_something_to_judge_by(search_px):
+    estimate = StructuralEstimator(StructuralSettings(search_px=search_px))
+    found = estimate(scene(translation(5, -3), is_thermal=True), scene())
+    assert errors(found.flow, np.array([5, -3])).max() < 0.2
+    assert found.confidence > 0.9
+    for seed in range(1, 4):
+        assert estimate(scene(is_thermal=True, seed=seed), scene()).confidence < 0.15
+
+
 def spoilt(kind: str, size: tuple[int, int], seed: int = 0) -> np.ndarray:
     levels = {"black": 0.0, "grey": 0.5, "saturated": 1.0}
     if kind in levels:
