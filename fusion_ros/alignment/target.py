@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..errors import CalibrationError, nearest_name
+from .matching.fitting import apply_homography
 
 __all__ = ["TAG_FAMILIES", "Board", "BoardView", "Sighting", "find_board", "pair_sightings"]
 
@@ -119,18 +120,29 @@ def find_board(image: np.ndarray, board: Board) -> Sighting | None:
 def pair_sightings(name: str, rgb: Sighting, thermal: Sighting, board: Board) -> BoardView | None:
     """Return the corners that both cameras saw; None where they have too few in common.
 
-    A chequerboard does not tell its two ends apart, even less so inverted: the order is taken in which it is the
-    same way up in both images.
+    A chequerboard does not tell its two ends apart, a square one not even its sides, least of all inverted: the
+    order is taken in which it is the same way up in both images.
     """
     numbers, ours, theirs = np.intersect1d(rgb.numbers, thermal.numbers, return_indices=True)
     if len(numbers) < 4:
         return None
     pixels = thermal.pixels[theirs]
     if not board.tags:
-        along_rgb, along_thermal = (p[-1] - p[0] for p in (rgb.pixels[ours], pixels))
-        if along_rgb @ along_thermal < 0:
-            pixels = pixels[::-1]
+        pixels = _turned_like(rgb.pixels[ours], pixels, board)
     return BoardView(name, board.points[numbers], rgb.pixels[ours], pixels)
+
+
+def _turned_like(rgb: np.ndarray, thermal: np.ndarray, board: Board) -> np.ndarray:
+    """Return a chequerboard's thermal corners in the order in which its rows and columns run as in RGB."""
+    grids = [pixels.reshape(board.rows, board.columns, 2) for pixels in (rgb, thermal)]
+    turns = range(4) if board.rows == board.columns else (0, 2)
+
+    def directions(grid: np.ndarray) -> np.ndarray:
+        return np.stack([np.diff(grid, axis=axis).mean(axis=(0, 1)) for axis in (0, 1)])
+
+    wanted = directions(grids[0])
+    turned = [np.rot90(grids[1], turn) for turn in turns]
+    return max(turned, key=lambda grid: float((directions(grid) * wanted).sum())).reshape(-1, 2)
 
 
 def _find_corners(image: np.ndarray, board: Board) -> Sighting | None:
@@ -157,8 +169,20 @@ def _find_tags(image: np.ndarray, board: Board) -> Sighting | None:
         return None
     numbers = np.concatenate([4 * identity + np.arange(4) for identity, _ in known])
     pixels = np.concatenate([corner.reshape(4, 2) for _, corner in known]).astype(np.float64)
+    # The makers' pictures of the tags are upside down against the dictionaries of OpenCV: either may be printed.
+    if len(known) > 1:  # a single tag fits either way
+        numbers = min((numbers, numbers // 4 * 4 + (numbers + 2) % 4), key=lambda n: _misfit(n, pixels, board))
     order = np.argsort(numbers)
     return Sighting(numbers[order], pixels[order])
+
+
+def _misfit(numbers: np.ndarray, pixels: np.ndarray, board: Board) -> float:
+    """Return the median distance, px, of corners from where one homography of the flat board puts them."""
+    points = board.points[numbers, :2]
+    matrix, _ = cv2.findHomography(points, pixels)
+    if matrix is None:
+        return np.inf
+    return float(np.median(np.linalg.norm(apply_homography(matrix, points) - pixels, axis=1)))
 
 
 def _detect(image: np.ndarray, family: str) -> tuple[Any, list[int]]:

@@ -20,6 +20,7 @@ _FEWEST_VIEWS = 3
 _FEWEST_FOR_LENS = 8
 _TOLERANCE = 4.0  # px: boards at several distances do not lie in one plane
 _LARGEST_LENS_ERROR = 2.0  # px; beyond it the corners were found wrongly
+_LARGEST_POSE_ERROR = 5.0  # px; more than a lens's: the cameras' calibration comes from elsewhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ def fit_pose(views: Sequence[BoardView], thermal: PinholeCamera, rgb: PinholeCam
     """Fit the rigid transform between two calibrated cameras.
 
     Raises:
-        CalibrationError: There are fewer than 3 views.
+        CalibrationError: There are fewer than 3 views, or no pose fits them.
     """
     if len(views) < _FEWEST_VIEWS:
         raise CalibrationError(
@@ -101,6 +102,12 @@ def fit_pose(views: Sequence[BoardView], thermal: PinholeCamera, rgb: PinholeCam
             "turned, and at several places and distances"
         )
     pose, residual = _pose(views, thermal, rgb)
+    if not residual <= _LARGEST_POSE_ERROR:
+        raise CalibrationError(
+            f"the views of the board do not fit one rig: expected corners at most {_LARGEST_POSE_ERROR:g} px off, "
+            f"got {residual:.1f} px; check that the calibration of the lenses is that of these cameras, that the "
+            "board is as described (of tags: family, side, gap, order), and that it was held still"
+        )
     degrees, metres = [0.0], [0.0]
     for index in range(len(views) if len(views) > _FEWEST_VIEWS else 0):
         without, _ = _pose([*views[:index], *views[index + 1 :]], thermal, rgb)

@@ -65,10 +65,12 @@ def poses(board: Board, count: int, distance_m: float = 1.3, tilt_deg: float = 2
     return found
 
 
-def render(board: Board, pose: BoardPose, camera: str, *, inverted: bool = False) -> np.ndarray:
+def render(
+    board: Board, pose: BoardPose, camera: str, *, inverted: bool = False, upside_down: bool = False
+) -> np.ndarray:
     """Return what a camera (``rgb`` or ``thermal``) sees of a board before grey, uint8, with blur and noise.
 
-    Each pixel's ray is followed to the board, through the lens.
+    Each pixel's ray is followed to the board, through the lens. ``upside_down`` turns each tag in its place.
     """
     lens = getattr(RIG, camera)
     camera_from_thermal = RIG.rgb_from_thermal if camera == "rgb" else np.eye(4)
@@ -77,7 +79,7 @@ def render(board: Board, pose: BoardPose, camera: str, *, inverted: bool = False
     print_from_board = _DOTS_PER_M * _MARGIN_M
     places = _rays(camera) @ plane.T
     places = (places[..., :2] / places[..., 2:]) * _DOTS_PER_M + print_from_board
-    picture = _print(board)
+    picture = _print(board, upside_down)
     shrinks = _DOTS_PER_M * pose.thermal_from_board[2, 3] / lens.fx  # dots in a pixel
     smooth = cv2.GaussianBlur(picture, (0, 0), max(0.5, 0.5 * shrinks))
     # Dot i covers i to i + 1 of the print.
@@ -95,7 +97,7 @@ def _rays(camera: str) -> np.ndarray:
 
 
 @lru_cache
-def _print(board: Board) -> np.ndarray:
+def _print(board: Board, upside_down: bool) -> np.ndarray:
     """Return the board's print: its origin lies a margin from the upper left corner."""
     margin, side = round(_MARGIN_M * _DOTS_PER_M), round(board.square_m * _DOTS_PER_M)
     if not board.tags:
@@ -113,7 +115,7 @@ def _print(board: Board) -> np.ndarray:
     picture = np.full(tuple(size), 245, np.uint8)
     for number in range(board.columns * board.rows):
         top, left = margin + pitch * (number // board.columns), margin + pitch * (number % board.columns)
-        picture[top : top + side, left : left + side] = _tag(words, number, side)
+        picture[top : top + side, left : left + side] = np.rot90(_tag(words, number, side), 2 * upside_down)
     return picture
 
 

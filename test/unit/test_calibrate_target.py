@@ -57,6 +57,29 @@ def test_both_cameras_find_the_corners_where_they_are(board, inverted):
             assert lengths.max() < 1.0
 
 
+@needs_aruco
+@pytest.mark.parametrize("upside_down", [False, True], ids=["as OpenCV prints them", "as the makers print them"])
+def test_tags_of_either_print_give_their_corners_in_the_boards_order(upside_down):
+    for pose in poses(TAGS, 3):
+        rgb, thermal = (
+            find_board(render(TAGS, pose, camera, upside_down=upside_down), TAGS) for camera in ("rgb", "thermal")
+        )
+        for sighting, truth in zip((rgb, thermal), pose.pixels(TAGS), strict=True):
+            assert np.linalg.norm(sighting.pixels - truth[sighting.numbers], axis=1).max() < 1.0
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_both_cameras_number_a_square_board_alike_though_it_is_inverted(side):
+    board = Board(side, side, 0.05)
+    for pose in poses(board, 3):
+        rgb = find_board(render(board, pose, "rgb"), board)
+        thermal = find_board(render(board, pose, "thermal", inverted=True), board)
+        view = pair_sightings("frame", rgb, thermal, board)
+        seen = zip((view.rgb, view.thermal), pose.pixels(board), strict=True)
+        by_rgb, by_thermal = (np.linalg.norm(a[:, None] - b, axis=2).argmin(axis=1) for a, b in seen)
+        np.testing.assert_array_equal(by_rgb, by_thermal)
+
+
 def test_a_picture_without_the_board_shows_none():
     noise = np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8)
     assert find_board(noise, CHEQUERS) is None
@@ -106,6 +129,14 @@ def test_views_that_contradict_one_another_are_refused():
     mixed = [replace(view, rgb=other.rgb) for view, other in zip(views, views[1:] + views[:1], strict=True)]
     with pytest.raises(CalibrationError, match="the views of the board disagree"):
         fit_homography(mixed, RIG.thermal.size)
+
+
+def test_views_that_no_rig_explains_are_refused():
+    """As of a board whose gaps are not what was said."""
+    said = replace(TAGS, gap_m=0.06)
+    views = [replace(view, points=said.points) for view in exact_views(TAGS, poses(TAGS, 4))]
+    with pytest.raises(CalibrationError, match=r"at most 5 px off, got [\d.]+ px; check"):
+        fit_pose(views, RIG.thermal, RIG.rgb)
 
 
 @pytest.mark.parametrize(
