@@ -83,7 +83,8 @@ class RunningRange:
         starts_afresh = self._follower.starts_afresh(stamp_ns)
         own = LinearMap.from_range(low, high + self._epsilon)
         if high - low < self._flat:
-            return own if starts_afresh else self._follower.map
+            # The range stays, and so does the stream: many flat frames in a row are no pause in it.
+            return own if starts_afresh else self._follower.follow(self._follower.map, stamp_ns)
         self._greatest = high - low if starts_afresh else max(self._greatest, high - low)
         missing = _LEAST_SHARE * self._greatest - (high - low)
         if missing > 0:

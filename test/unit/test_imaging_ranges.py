@@ -87,6 +87,17 @@ def test_flat_frames_at_any_time_do_not_upset_the_frames_after_them(flat):
             np.testing.assert_allclose(stretched, np.linspace(0, 1, 20).reshape(4, 5), atol=1e-3)
 
 
+def test_the_noise_of_flat_frames_is_not_stretched_however_long_they_last():
+    rng = np.random.default_rng(0)
+    running = RunningRange(RangeSettings(reset_gap_s=0.5), flat=1 / 16)
+    running(np.linspace(0.0, 1.0, 400, dtype=np.float32).reshape(20, 20), 0)
+    for number in range(1, 60):
+        flat = (0.1 + rng.normal(0.0, 0.004, (20, 20))).astype(np.float32)
+        stretched = running(flat, number * FRAME)
+        assert stretched.mean() == pytest.approx(0.1, abs=0.002)
+        assert stretched.std() < 0.006
+
+
 def test_a_dull_minute_raises_the_gain_to_a_bound():
     scene = np.linspace(0.0, 1.0, 20, dtype=np.float32).reshape(4, 5)
     running = RunningRange()
