@@ -37,6 +37,11 @@ class ThermalSettings(Settings):
         "scales the pixel type's full range; auto is passthrough for 8-bit intensity and percentile otherwise.",
         choices=("auto", "percentile", "fixed", "passthrough"),
     )
+    floats: str = setting(
+        "brightness",
+        "What float images hold: brightness in [0, 1]; or temperature, in kelvin or degrees Celsius.",
+        choices=("brightness", "temperature"),
+    )
     low_percentile: float = setting(0.5, "Share of pixels that may become black.", unit="%", bounds=(0.0, 100.0))
     high_percentile: float = setting(
         99.5, "Share of pixels up to which brightness may not saturate.", unit="%", bounds=(0.0, 100.0)
@@ -59,7 +64,7 @@ class ThermalSettings(Settings):
     min_span: float = setting(
         0.0,
         "Smallest range in percentile mode, in the image's own unit, so that a flat scene does not turn into "
-        "noise; 0 takes 64 counts, 2 kelvin or 1/16 of full intensity.",
+        "noise; 0 takes 64 counts of 16-bit images, 2 kelvin of temperatures, or 1/16 of full brightness.",
         bounds=(0.0, None),
     )
     invert: bool = setting(False, "Show hot black instead of white.")
@@ -114,15 +119,15 @@ class ThermalNormaliser:
         range. A frame without any reading is black and leaves the range alone.
 
         Raises:
-            ImageError: A false-colour or other multi-channel image, or passthrough of kelvin.
+            ImageError: A false-colour or other multi-channel image, or passthrough of temperatures.
         """
-        pixels = single_channel(frame.pixels)
-        if self._is_passthrough(frame):
-            brightness = _full_range(pixels, frame.unit)
+        pixels, unit = single_channel(frame.pixels), self._unit_of(frame)
+        if self._is_passthrough(pixels.dtype, unit):
+            brightness = _full_range(pixels, unit)
         elif self.settings.mode == "fixed":
             brightness = stretch(pixels, self.settings.fixed_low, self.settings.fixed_high)
         else:
-            brightness = self._follow(frame, pixels)
+            brightness = self._follow(pixels, unit, frame.stamp_ns)
         if self.settings.invert:
             np.subtract(1.0, brightness, out=brightness)
         if np.issubdtype(pixels.dtype, np.floating):
@@ -131,20 +136,25 @@ class ThermalNormaliser:
                 brightness[~finite] = 0.0
         return brightness
 
-    def _is_passthrough(self, frame: Frame) -> bool:
+    def _unit_of(self, frame: Frame) -> Unit:
+        """Return the unit of the values: a float image itself does not say whether it holds temperatures."""
+        is_float = np.issubdtype(frame.pixels.dtype, np.floating)
+        return Unit.KELVIN if is_float and self.settings.floats == "temperature" else frame.unit
+
+    def _is_passthrough(self, dtype: np.dtype, unit: Unit) -> bool:
         if self.settings.mode == "auto":
-            return frame.pixels.dtype == np.uint8 and frame.unit is Unit.INTENSITY
+            return dtype == np.uint8 and unit is Unit.INTENSITY
         return self.settings.mode == "passthrough"
 
-    def _follow(self, frame: Frame, pixels: np.ndarray) -> np.ndarray:
+    def _follow(self, pixels: np.ndarray, unit: Unit, stamp_ns: int) -> np.ndarray:
         """Let the map follow the scene and apply it."""
-        target_range = self._scene_range(pixels, frame.unit)
+        target_range = self._scene_range(pixels, unit)
         if target_range is None:
             return np.zeros(pixels.shape, np.float32)
-        if frame.unit is not self._unit:
+        if unit is not self._unit:
             self._follower.reset()
-            self._unit = frame.unit
-        return self._follower.follow(LinearMap.from_range(*target_range), frame.stamp_ns).apply(pixels)
+            self._unit = unit
+        return self._follower.follow(LinearMap.from_range(*target_range), stamp_ns).apply(pixels)
 
     def _scene_range(self, pixels: np.ndarray, unit: Unit) -> tuple[float, float] | None:
         """Return the range that this frame alone asks for; None if it has no reading."""
@@ -184,7 +194,7 @@ def _full_scale(dtype: np.dtype) -> float:
 
 def _full_range(pixels: np.ndarray, unit: Unit) -> np.ndarray:
     if unit is Unit.KELVIN:
-        raise ImageError("passthrough: kelvin have no full range to scale by; use mode percentile or fixed")
+        raise ImageError("passthrough: temperatures have no full range to scale by; use mode percentile or fixed")
     return luma(pixels)
 
 

@@ -87,6 +87,19 @@ def test_the_smallest_range_is_in_the_images_own_unit():
     assert normalise.range == pytest.approx((295, 305))
 
 
+def test_floats_that_are_said_to_be_temperatures_span_two_kelvin_at_least():
+    scene = 295 + 0.05 * np.random.default_rng(3).standard_normal((40, 50)).astype(np.float32)
+    as_they_come, as_temperatures = (
+        ThermalNormaliser(ThermalSettings(floats=floats))(frame(scene, unit=Unit.INTENSITY))
+        for floats in ("brightness", "temperature")
+    )
+    assert as_they_come.std() > 0.1 > 0.05 > as_temperatures.std()
+    counts = np.full((10, 10), 3000, np.uint16)  # an integer image is none of this setting's business
+    normalise = ThermalNormaliser(ThermalSettings(floats="temperature"))
+    normalise(frame(counts, unit=Unit.COUNTS))
+    assert normalise.range == pytest.approx((2968, 3032))
+
+
 def test_fixed_mode_maps_the_given_values_and_never_moves():
     settings = ThermalSettings(mode="fixed", fixed_low=280.0, fixed_high=320.0)
     normalise = ThermalNormaliser(settings)
