@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -57,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
     count, unpaired, pairs = pair_clips(rgb, thermal, rate_hz)
     if unpaired:
         print(f"{len(unpaired)} images have no partner and are left out: {shortened(unpaired, limit=5)}")
+    if isinstance(rgb, VideoClip) and isinstance(thermal, VideoClip):
+        _say_left_out(rgb, thermal)
     sink = open_sink(args.out, many=count != 1, rate_hz=rate_hz, overwrite=args.overwrite)
     pipeline = open_pipeline(settings_from(args, FusionSettings))
     print(pipeline.description)
@@ -66,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     finally:
         sink.close()
         tally.report(sink)
-    return 0
+    return 1 if tally.failed_estimates else 0
 
 
 def _fuse(
@@ -94,12 +97,17 @@ class _Tally:
     seconds: float = 0.0
     modes: Counter[str] = field(default_factory=Counter)
     stage_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    failed_estimates: int = 0
+    failure: str = ""
 
     def add(self, result: FusionResult, seconds: float) -> None:
         self.seconds += seconds
         self.modes[result.mode.value] += 1
         for stage, milliseconds in result.stage_ms.items():
             self.stage_ms[stage] += milliseconds
+        if result.alignment is not None and result.alignment.is_new and result.alignment.has_failed:
+            self.failed_estimates += 1
+            self.failure = result.alignment.reason
 
     def report(self, sink: ImageSink) -> None:
         count = sum(self.modes.values())
@@ -110,6 +118,17 @@ class _Tally:
         print(f"wrote {sink.path}: {modes}")
         print(f"{count / self.seconds:.1f} frames per second without reading and writing")
         print(f"mean ms per stage: {stages}")
+        if self.failed_estimates:
+            print(f"not aligned {self.failed_estimates} times: {self.failure}", file=sys.stderr)
+
+
+def _say_left_out(*clips: VideoClip) -> None:
+    shorter, longer = sorted(clips, key=lambda clip: clip.count)
+    if 0 < shorter.count < longer.count:  # a container that declares no number says 0
+        print(
+            f"{longer.count - shorter.count} frames of the longer video are left out: "
+            f"{longer.file} has {longer.count}, {shorter.file} {shorter.count}"
+        )
 
 
 def _rate_hz(given: float | None, rgb: Clip) -> float:

@@ -129,7 +129,7 @@ class MatchingRegister(FusionNetwork):
         height, width = fixed.shape[-2], fixed.shape[-1]
         # Filled up to a multiple of 8 with the mirror image, which goes on without an edge.
         filling = (0, -width % _DECIDED, 0, -height % _DECIDED)
-        images = [F.pad(image.float(), filling, mode="reflect") for image in (moving, fixed)]
+        images = [F.pad(image, filling, mode="reflect") for image in (moving, fixed)]
         flow = self.look(*images)[-1].flow
         flow = F.interpolate(flow, scale_factor=float(_DECIDED), mode="bilinear")
         return F.pad(flow, (0, 1, 0, 1))[:, :, :height, :width]  # see ReCoNetRegister.velocity_of
@@ -180,7 +180,8 @@ class MatchingRegister(FusionNetwork):
         halved = F.avg_pool2d(comparison, _DECIDED // _DESCRIBED)
         around = F.avg_pool2d(F.pad(halved, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
         logits = self.deciding(comparison) + around
-        found = (logits.softmax(dim=1)[:, None] * self.displacements).sum(dim=2)
+        # In float32 whatever the type of the weights: shorter ones know pixels of a large flow coarsely.
+        found = (logits.float().softmax(dim=1)[:, None] * self.displacements.float()).sum(dim=2)
         before = found * 0 if before is None else before
         return Pass(comparison, logits, before, before + found)
 

@@ -6,11 +6,16 @@ channel, green is the thermal image, blue says how many pairs the pipeline has s
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 from known_videos import break_off, write_video
 
+from fusion_ros import media
+from fusion_ros.alignment.fine import FineAlignment, State
 from fusion_ros.cli import fuse
 from fusion_ros.cli.main import main
 from fusion_ros.cli.sinks import write_image
@@ -81,6 +86,16 @@ def test_two_images_of_any_name_become_one(tmp_path, opened, capsys):
     assert "fuse 2.0" in shown
 
 
+def test_an_alignment_that_cannot_be_run_is_told_and_counts_as_failure(tmp_path, opened, monkeypatch, capsys):
+    write_pictures(tmp_path, {"a": 10, "b": 20}, {"a": 110, "b": 120})
+    failed = FineAlignment(None, State.NONE, 0.0, "the estimate failed: no such arithmetic", True, has_failed=True)
+    fused = KnownPipeline.__call__
+    monkeypatch.setattr(KnownPipeline, "__call__", lambda self, pair: replace(fused(self, pair), alignment=failed))
+    assert run(tmp_path) == 1
+    assert "not aligned 2 times: the estimate failed: no such arithmetic" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 2  # they are fused all the same
+
+
 def test_folders_pair_by_name_and_the_rest_is_reported(tmp_path, opened, capsys):
     write_pictures(tmp_path, {"a": 10, "b": 20, "c": 30}, {"b": 120, "c": 130, "d": 140})
     assert run(tmp_path) == 0
@@ -114,6 +129,48 @@ def test_videos_are_fused_frame_by_frame_until_the_shorter_ends(tmp_path, opened
     assert [pair.rgb.stamp_ns for pair in opened[0].pairs] == [index * 10**8 for index in range(5)]
     assert np.allclose([pair.thermal.pixels.mean() for pair in opened[0].pairs], np.arange(5) * 20, atol=3)
     assert opened[0].pairs[0].thermal.pixels.ndim == 2
+
+
+def test_the_frames_that_only_the_longer_video_has_are_counted(tmp_path, opened, capsys):
+    for name, count in (("rgb.avi", 5), ("thermal.avi", 7)):
+        write_video(tmp_path / name, count)
+    assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused") == 0
+    assert "2 frames of the longer video are left out" in capsys.readouterr().out
+    assert run(tmp_path, rgb="rgb.avi", thermal="rgb.avi", out="again") == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_videos_of_different_frame_rates_are_refused(tmp_path, opened, capsys):
+    write_video(tmp_path / "rgb.avi", 9, 30.0)
+    write_video(tmp_path / "thermal.avi", 3, 9.0)
+    assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused.mp4") == 2
+    assert "got 30 and 9 frames a second; make a bag of them" in capsys.readouterr().err
+    assert not (tmp_path / "fused.mp4").exists()
+
+
+@pytest.mark.parametrize("declared", [0.0, float("nan")], ids=["zero", "not_a_number"])
+def test_a_frame_rate_that_a_video_does_not_declare_is_not_compared(tmp_path, opened, monkeypatch, declared):
+    for name in ("rgb.avi", "thermal.avi"):
+        write_video(tmp_path / name, 3)
+    opened_by_opencv = media.open_capture
+
+    def open_capture(path):
+        capture = opened_by_opencv(path)
+        if path.name == "rgb.avi":
+            return capture
+        values = {cv2.CAP_PROP_FPS: declared, cv2.CAP_PROP_FRAME_COUNT: 3.0}
+        return SimpleNamespace(get=values.__getitem__, read=capture.read, release=capture.release)
+
+    monkeypatch.setattr(media, "open_capture", open_capture)
+    assert run(tmp_path, rgb="rgb.avi", thermal="thermal.avi", out="fused.mp4") == 0
+    assert len(opened[0].pairs) == 3
+
+
+def test_pictures_numbered_without_zeros_are_fused_in_order_of_the_numbers(tmp_path, opened):
+    numbers = {f"frame_{number}": number for number in range(1, 13)}
+    write_pictures(tmp_path, numbers, numbers)
+    assert run(tmp_path) == 0
+    assert [int(pair.thermal.pixels[0, 0]) for pair in opened[0].pairs] == list(range(1, 13))
 
 
 def test_a_video_that_breaks_off_is_fused_as_far_as_it_goes_and_named(tmp_path, opened, capsys):
