@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,9 @@ __all__ = [
     "Clip",
     "ImageClip",
     "VideoClip",
+    "check_rates",
     "frame_from_pixels",
+    "natural_key",
     "open_capture",
     "open_clip",
     "pair_clips",
@@ -47,11 +50,12 @@ _NS = 1_000_000_000
 # By how much a container's count of frames may be too high: some only estimate it.
 _TOLERATED_FRAMES = 2
 _TOLERATED_SHARE = 0.02
+_TOLERATED_RATES = 1.01  # one rate divided by the other: containers round theirs, as 29.97 to 30
 
 
 @dataclass(frozen=True)
 class ImageClip:
-    """Image files in order of their names; ``names`` are their stems.
+    """Image files in order of their names, see :func:`natural_key`; ``names`` are their stems.
 
     Attributes:
         is_folder: They are what a folder holds; otherwise one image, whose name is of no importance.
@@ -76,14 +80,16 @@ class VideoClip:
     """A video file.
 
     Attributes:
-        rate_hz: Frame rate that the container declares.
+        rate_hz: Frame rate that the container declares, or else a usual one.
         count: Number of frames that the container declares: an estimate in some formats.
+        declares_rate: Whether the container declares its frame rate.
     """
 
     sensor: Sensor
     file: Path
     rate_hz: float
     count: int
+    declares_rate: bool = True
 
     def frames(self, rate_hz: float) -> Iterator[Frame]:
         """Yield the frames, the first at time 0, ``rate_hz`` of them a second.
@@ -126,7 +132,7 @@ def open_clip(path: str | Path, sensor: Sensor) -> Clip:
     if not path.exists():
         raise ImageError(f"no {sensor.value} images at {path}")
     if path.is_dir():
-        files = sorted(filter(_is_image, path.iterdir()))
+        files = sorted(filter(_is_image, path.iterdir()), key=lambda file: (natural_key(file.stem), file.name))
         if not files:
             raise ImageError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
         for first, second in itertools.pairwise(files):
@@ -145,6 +151,13 @@ def open_clip(path: str | Path, sensor: Sensor) -> Clip:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Return what to sort the names of images by: runs of digits count as numbers, so 2 is before 10."""
+    # Text and numbers take turns, beginning with text, so that only like is compared with like.
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def open_capture(path: Path) -> cv2.VideoCapture:
@@ -170,7 +183,25 @@ def _open_video(path: Path, sensor: Sensor) -> VideoClip:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
-    return VideoClip(sensor, path, rate_hz if rate_hz > 0 else 25.0, max(count, 0))
+    declares_rate = rate_hz > 0  # which NaN is not
+    return VideoClip(sensor, path, rate_hz if declares_rate else 25.0, max(count, 0), declares_rate)
+
+
+def check_rates(rgb: Clip, thermal: Clip) -> None:
+    """Make sure that the frames of two videos belong together by their numbers; folders of images declare no rate.
+
+    Raises:
+        ImageError: The frame rates that both declare differ by more than 1 %.
+    """
+    if not (isinstance(rgb, VideoClip) and isinstance(thermal, VideoClip)):
+        return
+    low, high = sorted((rgb.rate_hz, thermal.rate_hz))
+    if rgb.declares_rate and thermal.declares_rate and high > _TOLERATED_RATES * low:
+        raise ImageError(
+            f"{rgb.file}, {thermal.file}: expected two videos of one frame rate, which are paired frame by frame, "
+            f"got {rgb.rate_hz:g} and {thermal.rate_hz:g} frames a second; make a bag of them, which is paired by "
+            "time: `fusion-ros bag make`, then `... --bag`; or bring one of them to the rate of the other"
+        )
 
 
 def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str], Iterator[tuple[str, FramePair]]]:
@@ -184,9 +215,10 @@ def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str]
         of ``(name, pair)``.
 
     Raises:
-        ImageError: The two are not of the same kind, or no name occurs in both.
+        ImageError: The two are not of the same kind, no name occurs in both, or videos differ in frame rate.
     """
     if isinstance(rgb, VideoClip) and isinstance(thermal, VideoClip):
+        check_rates(rgb, thermal)
         return min(rgb.count, thermal.count), [], _pair_videos(rgb, thermal, rate_hz)
     if isinstance(rgb, VideoClip) or isinstance(thermal, VideoClip):
         raise ImageError("expected two videos or two folders of images, got one of each; unpack the video first")
@@ -198,7 +230,7 @@ def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str]
             f"no image name occurs in both {rgb.files[0].parent} and {thermal.files[0].parent}: for "
             f"{rgb.names[0]!r} {nearest_name(rgb.names[0], thermal.names[:20])}"
         )
-    unpaired = sorted(set(rgb.names) ^ set(thermal.names))
+    unpaired = sorted(set(rgb.names) ^ set(thermal.names), key=natural_key)
     pairs = _pair_images(_restricted(rgb, shared), _restricted(thermal, shared), rate_hz)
     return len(shared), unpaired, pairs
 
@@ -206,7 +238,7 @@ def pair_clips(rgb: Clip, thermal: Clip, rate_hz: float) -> tuple[int, list[str]
 def _restricted(clip: ImageClip, names: set[str]) -> ImageClip:
     """Return the clip with only ``names``, once each, in order of the names."""
     by_name = {file.stem: file for file in clip.files}
-    return replace(clip, files=tuple(by_name[name] for name in sorted(names)))
+    return replace(clip, files=tuple(by_name[name] for name in sorted(names, key=natural_key)))
 
 
 def _pair_images(rgb: ImageClip, thermal: ImageClip, rate_hz: float) -> Iterator[tuple[str, FramePair]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import struct
+import sys
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +21,21 @@ from rosbags.rosbag2 import ReaderError as Rosbag2Error
 from ..errors import BagError
 from .salvage import TruncatedSqlite, open_truncated_mcap
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
-__all__ = ["FORMAT_ERRORS", "OpenedSource", "Source", "open_sources"]
+__all__ = ["FORMAT_ERRORS", "OpenedSource", "Source", "check_sqlite_path", "open_sources"]
 
 FORMAT_ERRORS = (
     Rosbag1Error,
     Rosbag2Error,
     apsw.Error,
+    zstd.ZstdError,
     AssertionError,
     OSError,
     struct.error,
@@ -40,6 +49,8 @@ FORMAT_ERRORS = (
 """What the parsers of rosbags raise on bytes that are not what they should be."""
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
+# What rosbags puts into SQLite's address of a file as it is, and SQLite takes for something else.
+_NOT_IN_ADDRESS = re.compile(r"[#?]|%[0-9A-Fa-f]{2}")
 
 
 class Source(Protocol):
@@ -98,6 +109,7 @@ def open_sources(path: Path, *, salvage: bool) -> Iterator[OpenedSource]:
     elif path.suffix == ".bag":
         yield OpenedSource(_open_rosbag1(path), ros1=True)
     elif path.suffix in _STORAGE_SUFFIXES:
+        _check_file(path)
         yield _open_file(path, salvage)
     else:
         raise BagError(
@@ -108,6 +120,8 @@ def open_sources(path: Path, *, salvage: bool) -> Iterator[OpenedSource]:
 
 def _open_folder(path: Path, salvage: bool) -> Iterator[OpenedSource]:
     files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+    for file in files:
+        _check_file(file)
     if (path / "metadata.yaml").exists():
         try:
             reader = _opened(path)
@@ -124,6 +138,35 @@ def _open_folder(path: Path, salvage: bool) -> Iterator[OpenedSource]:
     # A recorder that was killed leaves no metadata.yaml; its storage files describe themselves.
     for file in files:
         yield _open_file(file, salvage)
+
+
+def check_sqlite_path(path: Path) -> None:
+    """Make sure that a sqlite3 bag can be opened at ``path``, as it is given: relative paths stay so.
+
+    Raises:
+        BagError: SQLite would look for it somewhere else.
+    """
+    found = _NOT_IN_ADDRESS.search(str(path))
+    if found:
+        raise BagError(
+            f"{path}: expected a path without '#', '?' and '%' before two hexadecimal digits, got {found[0]!r}, "
+            "which SQLite does not take for a part of the name; rename the folder, go into it and give a relative "
+            "path, or use storage mcap"
+        )
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a sqlite3 file of which SQLite would be shown another file, or only a part."""
+    if path.suffix != ".db3":
+        return
+    check_sqlite_path(path)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        command = f"sqlite3 {shlex.quote(str(path))} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+        raise BagError(
+            f"{path}: its last messages are still in {log.name}, for the recorder was killed or is running; once "
+            f"it has ended, bring them in with: {command}"
+        )
 
 
 def _open_file(path: Path, salvage: bool) -> OpenedSource:

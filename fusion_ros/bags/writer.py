@@ -18,6 +18,7 @@ from ..errors import BagError, nearest_name
 from ..frame import Frame
 from ..imaging import compressed_data, image_fields
 from .codec import standard_types
+from .sources import check_sqlite_path
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -50,13 +51,15 @@ class BagWriter:
         overwrite: Replace an existing bag. Only a bag is ever removed, nothing else at ``path``.
 
     Raises:
-        BagError: ``path`` exists, or the folder cannot be made.
+        BagError: ``path`` exists, the folder cannot be made, or sqlite3 cannot have a file of this path.
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap", overwrite: bool = False) -> None:
         self.path = Path(path)
         if storage not in STORAGES:
             raise BagError(f"storage: expected one of {', '.join(STORAGES)}, got {storage!r}")
+        if storage == "sqlite3":
+            check_sqlite_path(self.path)
         if self.path.exists():
             _make_room(self.path, overwrite)
         self._types = standard_types()

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..bags import IMAGE_TYPES, STORAGES, BagMessage, BagReader, BagWriter, TopicInfo
-from ..errors import ImageError
+from ..errors import BagError, ImageError
 from ..frame import Frame, Sensor
 from ..media import Clip, VideoClip, open_clip
 from .tables import table
@@ -137,7 +137,10 @@ class _TopicSummary:
     def add(self, message: BagMessage) -> None:
         self._bytes += message.size
         self._receive_ns.append(message.receive_ns)
-        stamp_ns = message.stamp_ns
+        try:
+            stamp_ns = message.stamp_ns
+        except BagError:
+            stamp_ns = None  # no definition of this type in the bag: nobody knows whether it has a stamp
         if stamp_ns is not None:
             self._lag_ns.append(message.receive_ns - stamp_ns)
         if self._topic.type in IMAGE_TYPES and len(self._receive_ns) == 1:

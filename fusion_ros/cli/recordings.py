@@ -12,7 +12,7 @@ from ..errors import ImageError, nearest_name
 from ..evaluation.recording import Moment, files_state, timed
 from ..evaluation.results import SourceFacts
 from ..frame import Frame, FramePair, Sensor
-from ..media import Clip, ImageClip, VideoClip, frame_from_pixels, open_clip, read_image
+from ..media import Clip, ImageClip, VideoClip, check_rates, frame_from_pixels, natural_key, open_clip, read_image
 
 __all__ = ["ImageRecording", "VideoRecording", "open_recording"]
 
@@ -30,7 +30,8 @@ def open_recording(
         is_sequence: Whether the images of a folder follow one another in time; videos always do.
 
     Raises:
-        ImageError: Something is not there, kinds are mixed, or no name occurs in all of them.
+        ImageError: Something is not there, kinds are mixed, no name occurs in all of them, or the cameras'
+            videos differ in frame rate.
     """
     clips = {"rgb": open_clip(rgb, Sensor.RGB), "thermal": open_clip(thermal, Sensor.THERMAL)}
     clips |= {label: open_clip(path, Sensor.RGB) for label, path in fused.items()}
@@ -42,6 +43,7 @@ def open_recording(
         )
     name = Path(rgb).resolve().parent.name or Path(rgb).name
     if kinds == {VideoClip}:
+        check_rates(clips["rgb"], clips["thermal"])
         return VideoRecording(name, rgb, thermal, dict(fused))
     return _image_recording(name, clips, list(fused), is_sequence)
 
@@ -268,9 +270,9 @@ def _image_recording(name: str, clips: Mapping[str, Clip], labels: list[str], is
         raise _nothing_in_common(clips)
     # Fewer fused images than pairs is a choice; a fused image without its pair is a mistake.
     wanted = pairs & set().union(*(by_name[label] for label in labels)) if labels else pairs
-    files = {stem: tuple(of.get(stem) for of in by_name.values()) for stem in sorted(wanted)}
+    files = {stem: tuple(of.get(stem) for of in by_name.values()) for stem in sorted(wanted, key=natural_key)}
     kinds = labels or ["rgb", "thermal"]
-    alone = {kind: tuple(sorted(set(by_name[kind]) - pairs)) for kind in kinds}
+    alone = {kind: tuple(sorted(set(by_name[kind]) - pairs, key=natural_key)) for kind in kinds}
     return ImageRecording(name, path, files, tuple(labels), is_sequence, depths, alone)
 
 

@@ -14,7 +14,7 @@ from ..errors import FusionError, ImageError
 from ..evaluation.registration.street import USUAL_PAIRS
 from ..files import user_folder
 from ..frame import Sensor
-from ..media import ImageClip, VideoClip, open_clip
+from ..media import ImageClip, VideoClip, check_rates, open_clip
 from ..synthetic.sequences import TRACKING_SEQUENCES, SyntheticSequence
 from ..tracking import TrackerSettings
 from ..tracking_sets import SEQUENCE_SETS, FileSequence, TrackingSequence, find_sequences, numbered_truth
@@ -114,6 +114,7 @@ def render_sequences(args: argparse.Namespace) -> None:
 
 def _of_files(rgb: str, thermal: str, truth: Path) -> FileSequence:
     clips = open_clip(rgb, Sensor.RGB), open_clip(thermal, Sensor.THERMAL)
+    check_rates(*clips)
     boxes, absent = numbered_truth(truth)
     for clip in clips:
         if isinstance(clip, ImageClip) and len(clip.files) < len(boxes):

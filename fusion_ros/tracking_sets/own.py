@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ImageError, SettingsError
 from ..frame import Sensor
-from ..media import VIDEO_SUFFIXES, Clip, VideoClip, open_clip
+from ..media import VIDEO_SUFFIXES, Clip, VideoClip, check_rates, open_clip
 from .base import SequenceSet
 from .sequence import FileSequence
 from .truth import numbered_truth
@@ -49,6 +49,7 @@ class Own(SequenceSet):
         try:
             rgb = open_clip(_camera(folder, self.rgb_folder), Sensor.RGB)
             thermal = open_clip(_camera(folder, self.thermal_folder), Sensor.THERMAL)
+            check_rates(rgb, thermal)
         except ImageError as error:
             raise SettingsError(str(error)) from error
         boxes, absent = numbered_truth(folder / _TRUTH)

@@ -11,9 +11,9 @@ import numpy as np
 __all__ = ["break_off", "write_video"]
 
 
-def write_video(path: Path, count: int) -> None:
-    """Write ``count`` frames of 32 x 16 pixels at 10 Hz as MJPG; frame ``k`` is grey, ``20 k`` or 255."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 16))
+def write_video(path: Path, count: int, rate_hz: float = 10.0) -> None:
+    """Write ``count`` frames of 32 x 16 pixels at ``rate_hz`` as MJPG; frame ``k`` is grey, ``20 k`` or 255."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate_hz, (32, 16))
     assert writer.isOpened()
     for index in range(count):
         writer.write(np.full((16, 32, 3), min(20 * index, 255), np.uint8))

@@ -253,6 +253,24 @@ def test_a_ros1_record_that_contradicts_the_index_ends_the_messages(tmp_path):
     assert found == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["run #3", "what?", "half%20"], ids=["hash", "question_mark", "percent"])
+def test_a_sqlite_bag_whose_path_sqlite_misreads_is_refused_and_not_called_damaged(tmp_path, monkeypatch, name):
+    path = make_bag(tmp_path / "bag", "sqlite3", count=3).rename(tmp_path / name)
+    for target in (path, path / "bag.db3"):
+        with pytest.raises(BagError, match=r"expected a path without '#'.*give a relative path"):
+            BagReader(target, salvage=True)
+    monkeypatch.chdir(path)
+    with BagReader("bag.db3") as bag:
+        assert len(list(bag.messages())) == 3
+    with BagReader(make_bag(tmp_path / f"{name} of mcap", count=3)) as bag:
+        assert bag.count == 3
+
+
+def test_a_percent_sign_that_sqlite_leaves_alone_is_no_obstacle(tmp_path):
+    with BagReader(make_bag(tmp_path / "100%_dark", "sqlite3", count=3)) as bag:
+        assert len(list(bag.messages())) == 3
+
+
 def test_an_unknown_storage_is_named(tmp_path):
     path = make_bag(tmp_path / "bag", count=3)
     metadata = path / "metadata.yaml"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 from test_bags_reader import make_bag
 
 from fusion_ros.bags import BagReader, frames
@@ -99,6 +105,49 @@ def test_a_flipped_byte_is_reported_with_what_could_be_read(tmp_path):
     file.write_bytes(content)
     with pytest.raises(BagError, match=r"cut off|is damaged: \d+ messages could be read"):
         list(BagReader(path).messages())
+
+
+@pytest.mark.parametrize("mode", ["STORAGE", "MESSAGE"])
+def test_a_damaged_zstd_record_is_reported_with_what_could_be_read(tmp_path, mode):
+    writer = Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode[mode], CompressionFormat.ZSTD)
+    writer.open()
+    topic = writer.add_connection("/noise", "std_msgs/msg/String", typestore=get_typestore(Stores.ROS2_HUMBLE))
+    noise = np.random.default_rng(2)
+    for stamp in range(40):
+        writer.write(topic, stamp, noise.integers(0, 256, 100_000).astype(np.uint8).tobytes())
+    writer.close()
+    file = tmp_path / "bag" / "bag.mcap"
+    content = bytearray(file.read_bytes())
+    last = content.rindex(b"\x28\xb5\x2f\xfd")  # where a zstd frame begins
+    content[last + 4 : last + 60] = b"\xff" * 56
+    file.write_bytes(content)
+    with (
+        BagReader(file.parent) as bag,
+        pytest.raises(BagError, match=r"is damaged: [1-9]\d messages could be read"),
+    ):
+        list(bag.messages())
+
+
+@pytest.mark.parametrize("with_metadata", [True, False])
+def test_a_database_with_messages_beside_it_is_refused_until_they_are_in_it(tmp_path, with_metadata):
+    path = make_bag(tmp_path / "bag", "sqlite3", count=6)
+    file, killed = path / "bag.db3", tmp_path / "killed"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES (1, 10, x'00')")
+        database.commit()
+        shutil.copytree(path, killed)  # as the files lie where a recorder is killed
+    if not with_metadata:
+        (killed / "metadata.yaml").unlink()
+    for target in (killed, killed / "bag.db3"):
+        with pytest.raises(BagError, match=r"still in bag\.db3-wal.*PRAGMA wal_checkpoint\(TRUNCATE\)"):
+            BagReader(target)
+    with closing(sqlite3.connect(killed / "bag.db3")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (killed / "bag.db3-wal").touch()  # an empty one holds nothing
+        with BagReader(killed / "bag.db3") as bag:
+            assert bag.count == 7
 
 
 def test_the_damaged_file_is_left_as_it_is(tmp_path):

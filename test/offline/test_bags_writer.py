@@ -192,6 +192,13 @@ def test_an_unknown_storage_and_an_unwritable_place_are_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["run #3", "what?", "half%20"], ids=["hash", "question_mark", "percent"])
+def test_a_path_that_sqlite_misreads_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(BagError, match=r"expected a path without '#'.*storage mcap"):
+        BagWriter(tmp_path / name / "bag", "sqlite3")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_recording_is_a_valid_bag(tmp_path):
     with BagWriter(tmp_path / "bag"):
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import cv2
 import numpy as np
 import pytest
@@ -47,6 +49,16 @@ def test_folders_become_a_bag_with_the_very_same_pixels(folders, storage, capsys
     assert times == sorted(times)
     assert (rgb[0].encoding, rgb[0].frame_id) == ("bgr8", "rgb_optical_frame")
     assert (thermal[0].encoding, thermal[0].unit) == ("mono16", Unit.COUNTS)
+
+
+def test_pictures_numbered_without_zeros_are_recorded_in_order_of_the_numbers(tmp_path):
+    for name in ("rgb", "thermal"):
+        for number in range(1, 13):
+            write_image(tmp_path / name / f"frame_{number}.png", np.full((16, 24), number, np.uint8))
+    assert make(tmp_path) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        found = [int(frame.pixels[0, 0]) for frame in frames(bag, "/thermal/image_raw")]
+    assert found == list(range(1, 13))
 
 
 def test_topics_and_compression_can_be_chosen(folders):
@@ -142,6 +154,19 @@ def test_info_tells_counts_rates_sizes_encodings_and_delays(tmp_path, capsys):
     assert row == "/thermal sensor_msgs/msg/Image 11 10.00 0.4 200 x 100 16UC1 20.0 90.0".split()
     assert main(["bag", "info", "--quick", str(tmp_path / "bag")]) == 0
     assert info_rows(capsys)["/thermal"] == ["/thermal", "sensor_msgs/msg/Image", "11"]
+
+
+def test_info_lists_a_topic_whose_type_the_bag_does_not_define(tmp_path, capsys):
+    with BagWriter(tmp_path / "bag", "sqlite3") as writer:
+        for stamp in (10**9, 2 * 10**9):
+            writer.write_frame("/thermal", Frame(np.zeros((10, 20), np.uint8), stamp, "", "mono8"), stamp)
+            writer.write_cdr("/radar", "my_msgs/msg/Radar", b"\x00\x01\x00\x00\x07", stamp, "uint8 echo\n")
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as database:
+        database.execute("DELETE FROM message_definitions")  # as bags of Humble are
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    rows = info_rows(capsys)
+    assert rows["/radar"] == "/radar my_msgs/msg/Radar 2 1.00 0.0 - - -".split()
+    assert rows["/thermal"][-2:] == ["0.0", "0.0"]
 
 
 def test_info_shows_what_is_left_of_a_cut_bag(folders, capsys):

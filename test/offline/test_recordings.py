@@ -100,6 +100,19 @@ def test_a_long_container_may_be_wrong_by_two_percent(tmp_path):
     assert len(read(tmp_path)[1]) == 1
 
 
+def test_videos_of_different_frame_rates_are_no_recording(tmp_path):
+    write_video(tmp_path / "rgb.avi", 9, 30.0)
+    write_video(tmp_path / "thermal.avi", 9, 9.0)
+    with pytest.raises(ImageError, match="got 30 and 9 frames a second; make a bag of them"):
+        read(tmp_path)
+
+
+def test_videos_whose_frame_rates_are_but_rounded_are_read(tmp_path):
+    write_video(tmp_path / "rgb.avi", 4, 30.0)
+    write_video(tmp_path / "thermal.avi", 4, 29.97)
+    assert len(read(tmp_path)[0]) == 4
+
+
 def test_fused_videos_are_counted_against_the_pairs(tmp_path):
     write_both(tmp_path, 9, 9)
     for name, count in (("short.avi", 6), ("even.avi", 9), ("long.avi", 11), ("broken.avi", 9)):
@@ -170,6 +183,13 @@ def test_folders_of_one_image_each_belong_together_by_name_only(tmp_path):
             open_recording(*pair, {}, is_sequence=False)
     write_images(tmp_path / "thermal", "001.png")
     assert list(open_recording(rgb, thermal, {}, is_sequence=False).files) == ["001"]
+
+
+def test_images_numbered_without_zeros_follow_one_another(tmp_path):
+    names = [f"frame_{number}.png" for number in (*range(1, 13), 100)]
+    rgb, thermal = write_images(tmp_path / "rgb", *names), write_images(tmp_path / "thermal", *names)
+    recording = open_recording(rgb, thermal, {}, is_sequence=True)
+    assert [f"{moment.name}.png" for moment in recording.open()] == names
 
 
 def test_images_named_one_by_one_belong_together_whatever_their_names(tmp_path):

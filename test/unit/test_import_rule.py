@@ -51,7 +51,7 @@ ROS = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "rcl_i
 # Imported inside functions, by those who have asked for what these do.
 OPTIONAL = {"onnxruntime", "torch_tensorrt", "dask", "pyrtools"}
 # Never named in the requirements: rosbags reads with it, and its errors are caught.
-COMES_WITH_ROSBAGS = {"apsw"}
+COMES_WITH_ROSBAGS = {"apsw", "backports", "compression"}
 
 
 def _imports(path: Path, module: tuple[str, ...], top_level_only: bool = False) -> set[tuple[str, ...]]:
