@@ -12,6 +12,7 @@ from .reader import BagMessage, BagReader
 __all__ = ["Replay", "ReplayEvent", "ReplaySettings"]
 
 _ARROW = ":="
+_CLOCK = "/clock"
 _SHORTEST_LAP_S = 0.001  # below this a loop is nothing but a flood
 
 
@@ -28,7 +29,10 @@ class ReplaySettings(Settings):
     topics: tuple[str, ...] = setting((), "Topics to play; none given plays all.", element=str)
     remap: tuple[str, ...] = setting((), "Topics to publish under another name, each as from:=to.", element=str)
     clock_hz: float = setting(
-        100.0, "Rate of /clock messages in wall time; 0 publishes no clock.", unit="Hz", bounds=(0.0, 1000.0)
+        100.0,
+        "Rate of /clock messages in wall time, in place of any that the bag holds; 0 publishes no clock.",
+        unit="Hz",
+        bounds=(0.0, 1000.0),
     )
 
     def check(self) -> None:
@@ -75,6 +79,8 @@ class Replay:
         topics: Published name of each topic that is played, by its recorded name.
         types: Message type of each topic, by its published name.
         clock_hz: Rate of /clock in wall time; 0 for none.
+        chosen: Whether the settings name the topics to play.
+        left_out: Recorded topics that would go out as ``/clock`` beside the player's own, and are not played.
 
     Args:
         reader: An open bag; it must stay open while events are drawn.
@@ -82,7 +88,7 @@ class Replay:
 
     Raises:
         BagError: A topic to play or to rename is not in the bag, topics of different types get one
-            name, or nothing lies in the chosen part.
+            name, nothing but a clock is to be played, or nothing lies in the chosen part.
     """
 
     def __init__(self, reader: BagReader, settings: ReplaySettings | None = None) -> None:
@@ -92,7 +98,17 @@ class Replay:
         for topic in (*self.settings.topics, *self._names):
             reader.require(topic, {info.type for info in reader.topics.values()})
         self.clock_hz = self.settings.clock_hz
+        self.chosen = bool(self.settings.topics)
         self.topics = {topic: self._names.get(topic, topic) for topic in self.settings.topics or reader.topics}
+        # Two clocks on one topic: time would jump between them with each message.
+        self.left_out = tuple(t for t, name in self.topics.items() if self.clock_hz and name == _CLOCK)
+        for topic in self.left_out:
+            del self.topics[topic]
+        if self.left_out and not self.topics:
+            raise BagError(
+                f"nothing to play: {', '.join(self.left_out)} gives way to the player's own {_CLOCK}; "
+                "set clock_hz to 0 to play the recorded one"
+            )
         self.types = self._published_types()
         self.start_ns = reader.start_ns + round(self.settings.start_offset_s * 1e9)
         self.stop_ns = reader.end_ns

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +44,12 @@ class Replay(Protocol):
     clock_hz: float
     """Rate of /clock; 0 for none."""
 
+    chosen: bool
+    """Whether the user named the topics to play."""
+
+    left_out: Sequence[str]
+    """Recorded topics that give way to the player's own /clock."""
+
     def events(self) -> Iterator[ReplayEvent]:
         """Yield the messages in the order in which they are due."""
         ...
@@ -55,6 +61,9 @@ class Replay(Protocol):
 
 # How long reliable subscribers get, at the end, to receive what is still on its way.
 _LAST_WORDS = Duration(seconds=5)
+# Nobody needs all topics of a bag: this long after the latest subscriber came, all are taken to be there.
+_SETTLED_S = 0.5
+_IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,8 @@ class PlayerSettings(Settings):
     depth: int = setting(5, "Queue depth of the publishers.", bounds=(1, 1000), read_only=True)
     wait_for_subscribers_s: float = setting(
         0.0,
-        "Longest wait, before playing, until every topic has a subscriber; 0 starts at once.",
+        "Longest wait, before playing, until every topic that is named has a subscriber, or, where none is named, "
+        "any image topic; 0 starts at once.",
         unit="s",
         bounds=(0.0, 3600.0),
         read_only=True,
@@ -96,6 +106,11 @@ class BagPlayerNode(Node):
             self._advertise(topic, type_name, profile)
         if not self._publishers_by_topic:
             raise SettingsError("none of the bag's topics can be played here")
+        if self._replay.left_out:
+            self.get_logger().info(
+                f"leaving out the bag's {', '.join(self._replay.left_out)}: the player publishes its own /clock "
+                f"(clock_hz is {self._replay.clock_hz:g}); set clock_hz to 0 to play the recorded one"
+            )
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 1) if self._replay.clock_hz else None
         self._stop = threading.Event()
         self._error: Exception | None = None
@@ -149,14 +164,28 @@ class BagPlayerNode(Node):
 
     def _await_subscribers(self) -> None:
         deadline = time.monotonic() + self.settings.wait_for_subscribers_s
-        waiting: list[str] = []
+        awaited, waiting = self._awaited(), []
+        subscribers, since = 0, time.monotonic()
         while time.monotonic() < deadline and not self._stop.is_set():
-            waiting = [t for t, p in self._publishers_by_topic.items() if p.get_subscription_count() == 0]
+            counts = {topic: self._publishers_by_topic[topic].get_subscription_count() for topic in awaited}
+            waiting = [topic for topic, count in counts.items() if count == 0]
             if not waiting:
                 return
+            if sum(counts.values()) != subscribers:
+                subscribers, since = sum(counts.values()), time.monotonic()
+            if subscribers and not self._replay.chosen:
+                waiting = []
+                if time.monotonic() - since >= _SETTLED_S:
+                    return
             self._stop.wait(0.05)
-        if self.settings.wait_for_subscribers_s:
+        if waiting:
             self.get_logger().warning(f"nobody subscribes to {', '.join(waiting)}; playing all the same")
+
+    def _awaited(self) -> list[str]:
+        """Return the topics whose subscribers are waited for; of a whole bag the images, as far as it has any."""
+        topics = list(self._publishers_by_topic)
+        images = [topic for topic in topics if self._replay.types[topic] in _IMAGES]
+        return topics if self._replay.chosen else images or topics
 
     def _end_when_played(self) -> None:
         if self._thread.is_alive():

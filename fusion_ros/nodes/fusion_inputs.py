@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ..frame import Sensor
 from ..ros import qos
-from ..ros.topics import camera_info_topic
+from ..ros.topics import camera_info_topic, compressed_topic, name_to_create
 from ..settings import Settings, setting
 
 __all__ = ["FusionInputs", "InputSettings"]
@@ -60,6 +60,9 @@ class FusionInputs:
         settings: Transports.
         profile: Reliability and depth of the image subscriptions.
         on_image: Called with each image message.
+
+    Raises:
+        SettingsError: The node's remappings contradict each other.
     """
 
     def __init__(
@@ -74,36 +77,45 @@ class FusionInputs:
         """The image topic of each camera, as it was subscribed to."""
         self.info_topics: dict[Sensor, str] = {}
         """The topic of each camera's calibration, likewise."""
-        for sensor in Sensor:
-            self._subscribe_image(sensor, settings.is_compressed(sensor), on_image)
-            self._subscribe_info(sensor)
+        # All names before the first subscription: a refusal leaves nothing behind.
+        names = {s: (self._image_name(s, settings.is_compressed(s)), self._info_name(s)) for s in Sensor}
+        for sensor, (image, info) in names.items():
+            self._subscribe_image(sensor, image, settings.is_compressed(sensor), on_image)
+            self._subscribe_info(sensor, info)
 
     def _quality(self) -> QoSProfile:
         # A fresh one for each topic: rclpy writes an override of one topic into the profile it was given.
         return qos.profile(self._qos.input_reliability, self._qos.input_depth)
 
-    def _subscribe_image(self, sensor: Sensor, compressed: bool, on_image: ImageCallback) -> None:
-        # The transport's topic follows the image topic, also where that is remapped.
-        topic = self._node.resolve_topic_name(f"{sensor.value}/image_raw")
-        kind, suffix = (CompressedImage, "/compressed") if compressed else (Image, "")
-        self.topics[sensor] = topic + suffix
-        self._subscriptions.append(
-            self._node.create_subscription(
-                kind,
-                topic + suffix,
-                lambda message: on_image(sensor, message),
-                self._quality(),
-                qos_overriding_options=qos.overriding(),
-            )
-        )
+    def _image_name(self, sensor: Sensor, compressed: bool) -> str:
+        name = f"{sensor.value}/image_raw"
+        if not compressed:
+            return name
+        return name_to_create(self._node, f"{name}/compressed", compressed_topic(self._node, name))
 
-    def _subscribe_info(self, sensor: Sensor) -> None:
+    def _info_name(self, sensor: Sensor) -> str:
+        name = f"{sensor.value}/camera_info"
+        topic = camera_info_topic(self._node, f"{sensor.value}/image_raw", name)
+        return name_to_create(self._node, name, topic)
+
+    def _subscribe_image(self, sensor: Sensor, name: str, compressed: bool, on_image: ImageCallback) -> None:
+        subscription = self._node.create_subscription(
+            CompressedImage if compressed else Image,
+            name,
+            lambda message: on_image(sensor, message),
+            self._quality(),
+            qos_overriding_options=qos.overriding(),
+        )
+        self.topics[sensor] = subscription.topic_name
+        self._subscriptions.append(subscription)
+
+    def _subscribe_info(self, sensor: Sensor, name: str) -> None:
         def store(message: CameraInfo) -> None:
             self.camera_info[sensor] = message
 
-        topic = camera_info_topic(self._node, f"{sensor.value}/image_raw", f"{sensor.value}/camera_info")
-        self.info_topics[sensor] = topic
-        self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, store, self._quality()))
+        subscription = self._node.create_subscription(CameraInfo, name, store, self._quality())
+        self.info_topics[sensor] = subscription.topic_name
+        self._subscriptions.append(subscription)
 
     def destroy(self) -> None:
         """Stop listening."""

@@ -10,12 +10,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64
 
 from ..features import FeatureSettings
-from ..frame import Frame
+from ..frame import Frame, Sensor
 from ..geometry.cameras import PinholeCamera
 from ..pipeline import FusionPipeline, FusionResult, Mode
 from ..ros import qos
 from ..ros.messages import camera_info_message, camera_message, header, image_message
-from ..ros.topics import camera_info_topic
+from ..ros.topics import camera_info_topic, name_to_create
 from .feature_outputs import FeatureOutputs
 
 __all__ = ["FusionOutputs", "Wanted"]
@@ -44,10 +44,15 @@ class FusionOutputs:
         node: Whose publishers they are.
         settings: Quality of service of the images.
         pipeline: What makes the results; without a model there is no fused image, and no features likewise.
+
+    Raises:
+        SettingsError: The node's remappings contradict each other.
     """
 
     def __init__(self, node: LifecycleNode, settings: qos.QosSettings, pipeline: FusionPipeline) -> None:
         self._node = node
+        # Before the first publisher: a refusal leaves nothing behind.
+        info = name_to_create(node, "fused/camera_info", _info_topic(node))
 
         def publisher(topic: str, kind: type = Image) -> LifecyclePublisher:
             # A fresh profile for each: rclpy writes an override of one topic into the one it was given.
@@ -57,7 +62,7 @@ class FusionOutputs:
 
         self._image = publisher("fused/image") if pipeline.engine is not None else None
         self._features = FeatureOutputs(node, publisher, pipeline.features) if pipeline.features else None
-        self._info = publisher(camera_info_topic(node, "fused/image", "fused/camera_info"), CameraInfo)
+        self._info = publisher(info, CameraInfo)
         self._aligned = publisher("aligned/thermal/image")
         self._flow = publisher("alignment/flow")
         self._debug = {
@@ -137,3 +142,14 @@ class FusionOutputs:
         for publisher in (self._image, self._info, self._aligned, self._flow, *self._debug.values()):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
+
+
+def _info_topic(node: LifecycleNode) -> str:
+    """Return where the output's calibration goes: beside the fused image, but never onto a camera's own."""
+    topic = camera_info_topic(node, "fused/image", "fused/camera_info")
+    cameras = {camera_info_topic(node, f"{s.value}/image_raw", f"{s.value}/camera_info") for s in Sensor}
+    if topic not in cameras:
+        return topic
+    below = f"{node.resolve_topic_name('fused/image')}/camera_info"
+    node.get_logger().info(f"{topic} is a camera's own: the calibration of the fused image is on {below}")
+    return below

@@ -20,10 +20,20 @@ class ApproximatePairer:
     """Pairs messages through ``message_filters``; takes and gives what :class:`StampPairer` does.
 
     Raises:
-        SettingsError: ``message_filters`` is not installed, or a clock offset is asked for, which it cannot apply.
+        SettingsError: ``message_filters`` is not installed, or something is asked for that it cannot do: a clock
+            offset, or forwarding frames that have no partner.
     """
 
     def __init__(self, settings: PairingSettings) -> None:
+        if settings.rgb_offset_ms or settings.thermal_offset_ms:
+            raise SettingsError(
+                "pairing.policy message_filters takes no clock offsets; set pairing.policy to nearest"
+            )
+        if settings.unpaired == "forward":
+            raise SettingsError(
+                "pairing.policy message_filters forwards no frames without a partner; set pairing.policy to "
+                "nearest, or pairing.unpaired to drop"
+            )
         try:
             import message_filters
         except ImportError:
@@ -31,10 +41,6 @@ class ApproximatePairer:
                 "pairing.policy is message_filters, which is not installed; install the package "
                 "message_filters of your ROS distribution, or set pairing.policy to nearest"
             ) from None
-        if settings.rgb_offset_ms or settings.thermal_offset_ms:
-            raise SettingsError(
-                "pairing.policy message_filters takes no clock offsets; set pairing.policy to nearest"
-            )
         self._filters = {sensor: message_filters.SimpleFilter() for sensor in Sensor}
         self._synchronizer = message_filters.ApproximateTimeSynchronizer(
             [self._filters[Sensor.RGB], self._filters[Sensor.THERMAL]],
@@ -43,11 +49,17 @@ class ApproximatePairer:
         )
         self._synchronizer.registerCallback(self._on_pair)
         self._ready: list[Pair[Any]] = []
+        self._jump_ns = round(settings.jump_back_ms * 1e6)
+        self._newest_ns: dict[Sensor, int] = {}
         self._received = dict.fromkeys(Sensor, 0)
+        self._reset = dict.fromkeys(Sensor, 0)
         self._paired = 0
 
     def add(self, sensor: Sensor, item: Any, stamp: int, now_ns: int) -> list[Pair[Any]]:
         """Feed one message; return the pairs that it completed."""
+        if self._newest_ns.get(sensor, stamp) - stamp >= self._jump_ns:
+            self.reset()
+        self._newest_ns[sensor] = max(self._newest_ns.get(sensor, stamp), stamp)
         self._received[sensor] += 1
         self._filters[sensor].signalMessage(item)
         ready, self._ready = self._ready, []
@@ -58,19 +70,23 @@ class ApproximatePairer:
         return []
 
     def flush(self, now_ns: int) -> list[Pair[Any]]:
-        """Return nothing: what is queued stays unmatched."""
+        """Return nothing: what is queued goes unmatched."""
+        self._clear()
         return []
 
     def reset(self) -> None:
         """Empty the queues; without this a bag that starts over would never pair again."""
-        for queue in self._synchronizer.queues:
-            queue.clear()
+        for sensor, pending in self._pending().items():
+            self._reset[sensor] += pending
+        self._newest_ns.clear()
+        self._clear()
 
     @property
     def counts(self) -> PairingCounts:
-        """Counts as of :class:`StampPairer`; all that it dropped is called unmatched, since it gives no reason."""
-        pending = {s: len(q) for s, q in zip(Sensor, self._synchronizer.queues, strict=True)}
-        dropped = {s: {DropReason.UNMATCHED: self._received[s] - self._paired - pending[s]} for s in Sensor}
+        """Counts as of :class:`StampPairer`; what it dropped by itself is called unmatched: it gives no reason."""
+        pending, reset = self._pending(), self._reset
+        unmatched = {s: self._received[s] - self._paired - pending[s] - reset[s] for s in Sensor}
+        dropped = {s: {DropReason.UNMATCHED: unmatched[s], DropReason.RESET: reset[s]} for s in Sensor}
         return PairingCounts(
             received=dict(self._received),
             paired=self._paired,
@@ -78,6 +94,13 @@ class ApproximatePairer:
             dropped=dropped,
             pending=pending,
         )
+
+    def _pending(self) -> dict[Sensor, int]:
+        return {s: len(q) for s, q in zip(Sensor, self._synchronizer.queues, strict=True)}
+
+    def _clear(self) -> None:
+        for queue in self._synchronizer.queues:
+            queue.clear()
 
     def _on_pair(self, rgb: Any, thermal: Any) -> None:
         self._paired += 1

@@ -99,6 +99,45 @@ def test_what_cannot_be_played_is_refused_before_it_starts(bag, settings, reason
         Replay(bag, ReplaySettings.from_mapping(settings))
 
 
+@pytest.fixture
+def bag_with_clock(tmp_path):
+    """Three images, and a recorded /clock that says another time."""
+    with BagWriter(tmp_path / "simulated") as writer:
+        for index in range(3):
+            stamp = START + index * STEP
+            writer.write_frame("/rgb", Frame(np.full((4, 4), index, np.uint8), index * STEP), stamp)
+            writer.write_cdr("/clock", "rosgraph_msgs/msg/Clock", b"\x00\x01\x00\x00" + bytes(8), stamp)
+    with BagReader(tmp_path / "simulated") as reader:
+        yield reader
+
+
+@pytest.mark.parametrize("topics", [(), ("/clock", "/rgb")], ids=["all", "named"])
+def test_a_recorded_clock_gives_way_to_the_players_own(bag_with_clock, topics):
+    replay = Replay(bag_with_clock, ReplaySettings(topics=topics))
+    assert [event.topic for event in replay.events()] == ["/rgb"] * 3
+    assert list(replay.types) == ["/rgb"]
+    assert replay.left_out == ("/clock",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "played"),
+    [
+        (ReplaySettings(clock_hz=0.0), "/clock"),
+        (ReplaySettings(remap=("/clock:=/simulated/clock",)), "/simulated/clock"),
+    ],
+    ids=["no_clock_of_its_own", "under_another_name"],
+)
+def test_a_recorded_clock_is_played_where_no_other_is_on_its_topic(bag_with_clock, settings, played):
+    replay = Replay(bag_with_clock, settings)
+    assert [event.topic for event in replay.events()].count(played) == 3
+    assert replay.left_out == ()
+
+
+def test_a_recorded_clock_alone_beside_the_players_own_is_refused_with_the_way_out(bag_with_clock):
+    with pytest.raises(BagError, match="set clock_hz to 0 to play the recorded one"):
+        Replay(bag_with_clock, ReplaySettings(topics=("/clock",)))
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [

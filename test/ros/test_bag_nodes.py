@@ -83,6 +83,33 @@ def test_a_looped_replay_publishes_a_clock_that_runs_with_the_bag_and_jumps_back
     assert len(stamps) > len(set(stamps))
 
 
+def test_a_whole_bag_with_a_clock_starts_once_its_images_are_wanted_and_time_never_jumps_back(tmp_path):
+    drive, copy = tmp_path / "simulated", tmp_path / "copy"
+    with BagWriter(drive) as writer:
+        for i in range(10):
+            received = START + i * STEP
+            clock = b"\x00\x01\x00\x00" + np.array([100, i * STEP], "<u4").tobytes()
+            writer.write_cdr("/clock", "rosgraph_msgs/msg/Clock", clock, received)
+            writer.write_frame("/rgb/image_raw", Frame(np.zeros((4, 4), np.uint8), i * STEP), received)
+            writer.write_frame("/unwanted/image_raw", Frame(np.zeros((4, 4), np.uint8), i * STEP), received)
+    with Processes(isolated_environment()) as processes:
+        topics = ["/clock:rosgraph_msgs/msg/Clock", "/rgb/image_raw:sensor_msgs/msg/Image"]
+        recorder = {"out": str(copy), "topics": topics}
+        processes.start("recorder", node_command("recorder_node", recorder), tmp_path / "recorder.log")
+        processes.await_log("recorder", "recording", 30)
+        processes.start("player", _player(drive, wait_for_subscribers_s=600.0), tmp_path / "player.log")
+        assert processes.wait("player", 60) == 0  # nobody subscribes to the third topic: it is not waited for
+        processes.interrupt("recorder")
+        assert processes.wait("recorder", 20) == 0
+    with BagReader(copy) as both:
+        times = [m.message.clock.sec for m in both.messages(["/clock"])]
+    assert times
+    assert set(times) == {START // 1_000_000_000}
+    said = (tmp_path / "player.log").read_text()
+    assert said.count("leaving out the bag's /clock") == 1
+    assert "nobody subscribes" not in said
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
