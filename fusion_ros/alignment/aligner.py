@@ -19,6 +19,7 @@ from ..settings import setting
 from .coarse import Aligned, CoarseAligner, CoarseSettings
 from .estimate import Estimator
 from .fine import FineAligner, FineAlignment, FineSettings
+from .learned import LearnedEstimator
 from .structural import StructuralEstimator, StructuralSettings
 
 __all__ = ["Aligner", "AlignmentSettings", "Placed", "structural_estimator"]
@@ -96,19 +97,21 @@ class Aligner:
     def reconfigured(self, settings: AlignmentSettings) -> Aligner:
         """Return an aligner with other settings that keeps the cameras, and the rest as far as it still holds.
 
+        With another ``rectified`` the cameras are awaited anew: what they are was read as it said before.
+
         Raises:
             CalibrationError: As for a new one.
         """
         other = copy(self)
         other.settings = settings
+        if settings.rectified != self.settings.rectified:
+            other._cameras = {}  # their messages were read as the images are no longer
         is_same = settings.coarse_as(self.settings)
         if not is_same:
             coarse = CoarseAligner(settings, self._reference)
-            other.needs, other._coarse = coarse.awaited, coarse.with_cameras(**self._cameras)
+            other.needs, other._coarse = coarse.awaited, coarse.with_cameras(**other._cameras)
         if self._fine is not None:
-            estimator = self._fine.estimator
-            if isinstance(estimator, StructuralEstimator):
-                estimator = structural_estimator(settings.fine)
+            estimator = _retuned(self._fine.estimator, settings.fine)
             # What a coarse alignment leaves is not what another one leaves.
             known = self._fine if is_same else FineAligner(estimator)
             other._fine = known.reconfigured(estimator, settings.fine)
@@ -251,6 +254,15 @@ class Aligner:
 def structural_estimator(settings: FineSettings) -> StructuralEstimator:
     """Return the estimator of method ``structural``."""
     return StructuralEstimator(StructuralSettings(model=settings.motion, search_px=settings.search_px))
+
+
+def _retuned(estimator: Estimator, settings: FineSettings) -> Estimator:
+    """Return the estimator as the settings have it, on the same engine; itself where they say nothing of it."""
+    if isinstance(estimator, StructuralEstimator):
+        return structural_estimator(settings)
+    if isinstance(estimator, LearnedEstimator):
+        return LearnedEstimator(estimator.engine, replace(estimator.settings, search_px=settings.search_px))
+    return estimator
 
 
 def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:

@@ -23,6 +23,7 @@ from .calibration_rig import TYPICAL_DISTANCE_M, GroundSettings, KnownRig, homog
 __all__ = ["Aligned", "CoarseAligner", "CoarseSettings"]
 
 Size = tuple[int, int]
+_AT_ONCE = "set them in one go: in the parameters file, or while running by the service set_parameters_atomically"
 _WARPED = ("homography", "calibration")  # modes that take maps; the others resize at most
 
 
@@ -116,7 +117,7 @@ class CoarseSettings(Settings):
             if (width == 0) != (height == 0):
                 raise SettingsError(
                     f"{sensor.value}_width and {sensor.value}_height: expected both or neither, "
-                    f"got {width} and {height}"
+                    f"got {width} and {height}; {_AT_ONCE}"
                 )
 
         self._check_calibration()
@@ -125,7 +126,7 @@ class CoarseSettings(Settings):
         if (len(self.translation), len(self.rotation)) not in {(0, 0), (3, 4)}:
             raise SettingsError(
                 "translation and rotation: expected 3 numbers (x, y, z) and 4 numbers (x, y, z, w), or neither, "
-                f"got {len(self.translation)} and {len(self.rotation)}"
+                f"got {len(self.translation)} and {len(self.rotation)}; {_AT_ONCE}"
             )
         if self.mode == "calibration" and not (self.calibration_file or self.translation):
             raise SettingsError(

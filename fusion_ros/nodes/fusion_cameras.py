@@ -18,7 +18,8 @@ class FusionCameras:
     """Hands each camera's first usable calibration to the pipeline; what comes after it and differs is refused.
 
     A calibration that changed while the node runs would move the picture under everybody's feet, and to make the
-    maps takes seconds; who means it deactivates the node and activates it again.
+    maps takes seconds; who means it deactivates the node and activates it again. Where ``alignment.rectified``
+    changes, the latest messages are read anew.
 
     Args:
         inputs: Where the latest calibration messages lie.
@@ -30,6 +31,7 @@ class FusionCameras:
         self._topics = inputs.info_topics
         self._report = report
         self._taken: dict[Sensor, PinholeCamera] = {}
+        self._rectified = ""  # as alignment.rectified was when they were taken
         self._tried: tuple[Any, ...] = ()
         self._refusal: CalibrationError | None = None
 
@@ -45,6 +47,9 @@ class FusionCameras:
         needs = pipeline.aligner.needs
         if not needs or frames.rgb is None or frames.thermal is None:
             return
+        rectified = pipeline.settings.alignment.rectified
+        if rectified != self._rectified:
+            self._rectified, self._taken = rectified, {}
         found = {sensor: self._camera(pipeline, sensor) for sensor in needs}
         sizes = {"rgb": frames.rgb.size, "thermal": frames.thermal.size}
         state = (pipeline, found, sizes)

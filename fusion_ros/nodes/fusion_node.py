@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import ClockChange, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -22,7 +22,7 @@ from std_srvs.srv import SetBool
 
 from ..errors import AlignmentError, CalibrationError, FusionError, SettingsError
 from ..frame import FramePair, Sensor
-from ..pipeline import FusionPipeline, FusionResult, FusionSettings, open_pipeline
+from ..pipeline import FusionPipeline, FusionResult, FusionSettings, Mode, open_pipeline
 from ..ros import parameters, qos
 from ..ros.alignment_watch import AlignmentWatch
 from ..ros.clock_watch import ClockSettings, ClockWatch
@@ -80,16 +80,14 @@ class FusionNode(StoppableNode):
         self._worker: Worker[Pair[Any]] | None = None
         self._description = ", ".join(self.settings.models)
         self._enabled = True
-        self._mode = "inactive"
+        self._mode = "waiting"  # while active and enabled
         self._active = False
         self._last_arrival: dict[Sensor, float] = {}
         self._inputs: FusionInputs | None = None
         self._cameras: FusionCameras | None = None
         self._timers_while_active: list[Any] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Simulated time stops when a bag ends; what keeps the books must go on.
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self.settings.diagnostics_period_s, self.publish_diagnostics, clock=self._steady)
+        self.publish_diagnostics_every(self.settings.diagnostics_period_s)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.add_on_set_parameters_callback(self._on_parameters)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -98,16 +96,13 @@ class FusionNode(StoppableNode):
     @explained
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the publishers."""
+        self.publish_diagnostics_every(self.settings.diagnostics_period_s)
         self.get_logger().info(f"loading {', '.join(self.settings.models)}")
-        try:
-            pipeline = open_pipeline(self.settings)
-            if self.settings.input.width and self.settings.input.height:
-                self.get_logger().info("compiling the engine")
-                pipeline.prepare(self.settings.input.height, self.settings.input.width)
-            self._replace_pairer(make_pairer(self.settings.pairing))
-        except FusionError as error:
-            self.get_logger().error(f"cannot configure: {error}")
-            return TransitionCallbackReturn.FAILURE
+        pipeline = open_pipeline(self.settings)
+        if self.settings.input.width and self.settings.input.height:
+            self.get_logger().info("compiling the engine")
+            pipeline.prepare(self.settings.input.height, self.settings.input.width)
+        self._replace_pairer(make_pairer(self.settings.pairing))
         self._outputs = FusionOutputs(self, self.settings.qos, pipeline)
         self._pipeline = pipeline
         self._description = pipeline.description
@@ -119,7 +114,7 @@ class FusionNode(StoppableNode):
         self._inputs = FusionInputs(self, self.settings.input, self.settings.qos, self._on_image)
         self._cameras = FusionCameras(self._inputs, self._report)
         self._alignment_watch, self._repeat_watch = AlignmentWatch(), RepeatWatch()
-        self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self._steady)]
+        self._timers_while_active = [self.create_timer(_EXPIRY_PERIOD_S, self._on_expiry, clock=self.steady)]
         self._worker = Worker(self._fuse, self._on_failure)
         self._pairer.reset()  # what it remembers of arrivals is from before the pause
         self._last_arrival = dict.fromkeys(Sensor, time.monotonic())
@@ -137,12 +132,13 @@ class FusionNode(StoppableNode):
         for timer in self._timers_while_active:
             self.destroy_timer(timer)
         self._inputs, self._timers_while_active = None, []
-        self._active, self._mode = False, "inactive"
+        self._active = False
         if self._worker is not None:
             self._submit(self._pairer.flush(time.monotonic_ns()))
             if self._worker.stop() is not None:
                 self.statistics.count("abandoned")
             self._worker = None
+        self._cameras = None  # the worker has asked them to its end
 
     def _free(self) -> None:
         """Free the model and the publishers."""
@@ -190,7 +186,7 @@ class FusionNode(StoppableNode):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
-        self._mode = "waiting" if request.data else "disabled"
+        self._mode = "waiting"
         response.success = True
         response.message = "fusing" if request.data else "paused: frames are received and dropped"
         return response
@@ -262,7 +258,8 @@ class FusionNode(StoppableNode):
         self.statistics.count(result.mode.value)
         self.statistics.tick("fused")
         self.statistics.time({**stages, "total": total_ms, "age at publish": age_ms})
-        self._alignment_watch.add(result.alignment)
+        is_sought = result.mode is Mode.FUSED and result.repeat is None
+        self._alignment_watch.add(result.alignment, is_sought=is_sought)
         self._repeat_watch.add(result)
         if result.alignment is not None and result.alignment.is_new and result.alignment.has_failed:
             self._report("fine alignment", AlignmentError(result.alignment.reason))
@@ -297,6 +294,12 @@ class FusionNode(StoppableNode):
             return self._inputs.topics
         return {sensor: self.resolve_topic_name(f"{sensor.value}/image_raw") for sensor in Sensor}
 
+    def _reported_mode(self) -> str:
+        # A pair in hand still ends after a stop, and says then what became of it: that is not the node's state.
+        if not self._active:
+            return "inactive"
+        return self._mode if self._enabled else "disabled"
+
     def publish_diagnostics(self) -> None:
         """Publish the node's counts, rates, stage times and problems."""
         now = time.monotonic()
@@ -308,7 +311,7 @@ class FusionNode(StoppableNode):
             offsets=self.offsets,
             pairing_settings=self.settings.pairing,
             topics=self._topics(),
-            mode=self._mode,
+            mode=self._reported_mode(),
             alignment=self.settings.alignment,
             fine=self._alignment_watch.summary(),
             awaited=self._cameras.awaited(self._pipeline) if self._cameras else {},

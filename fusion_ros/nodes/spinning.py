@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -25,12 +26,18 @@ Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
 def explained(transition: Transition) -> Transition:
-    """Log what a transition callback raises; rclpy turns it into ERROR without a word."""
+    """Log what a transition callback raises; rclpy turns it into ERROR without a word.
+
+    What the user can mend makes the transition fail, and is one line; anything else is told with its traceback.
+    """
 
     @functools.wraps(transition)
     def logged(node: LifecycleNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
+        except FusionError as error:
+            node.get_logger().error(f"cannot {transition.__name__.removeprefix('on_')}: {error}")
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:
             node.get_logger().error("".join(traceback.format_exception(error)))
             raise
@@ -42,7 +49,26 @@ class StoppableNode(LifecycleNode, ABC):
     """A lifecycle node that ends the same way whatever makes it end: what works stops, and what is held is freed.
 
     ``_stop`` and ``_free`` are also called when there is nothing to stop or to free.
+
+    Attributes:
+        steady: A clock that simulated time does not stop, as it does when a bag ends: what is missing must still
+            be said then.
     """
+
+    def __init__(self, name: str, **node_options: Any) -> None:
+        super().__init__(name, **node_options)
+        self.steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics_timer: Any = None
+
+    def publish_diagnostics_every(self, period_s: float) -> None:
+        """Publish diagnostics with this period from now on, in place of an earlier one."""
+        if self._diagnostics_timer is not None:
+            self.destroy_timer(self._diagnostics_timer)
+        self._diagnostics_timer = self.create_timer(period_s, self.publish_diagnostics, clock=self.steady)
+
+    @abstractmethod
+    def publish_diagnostics(self) -> None:
+        """Tell the state of the node."""
 
     @explained
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -14,7 +14,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
@@ -116,9 +115,7 @@ class TrackerNode(StoppableNode):
         self._heard_s = self._told_s = 0.0  # of features and of tracks, on the monotonic clock
         self._timers_while_active: list[Any] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Simulated time stops when a bag ends; that features are missing must still be said.
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self.settings.diagnostics_period_s, self.publish_diagnostics, clock=self._steady)
+        self.publish_diagnostics_every(self.settings.diagnostics_period_s)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -126,6 +123,7 @@ class TrackerNode(StoppableNode):
     @explained
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create the publishers."""
+        self.publish_diagnostics_every(self.settings.diagnostics_period_s)
         self._outputs = TrackerOutputs(self, self.settings.qos, self.settings.modality)
         self._picture = TracksPicture(self, self.settings.qos, self._report)
         self._configured = True
@@ -141,7 +139,7 @@ class TrackerNode(StoppableNode):
         self._latest = None
         self._inputs = FeatureInput(self, settings.modality, settings.qos, self._on_features, self._report)
         self._boxes = BoxInput(self, self._targets.request)
-        self._timers_while_active = [self.create_timer(_WATCH_PERIOD_S, self._on_watch, clock=self._steady)]
+        self._timers_while_active = [self.create_timer(_WATCH_PERIOD_S, self._on_watch, clock=self.steady)]
         if settings.initial_box:
             self._request_initial_box()
         self.get_logger().info(f"active: awaiting features, described on {self._inputs.description_topic}")

@@ -13,6 +13,7 @@ from ..alignment.fine import FineAlignment, State
 __all__ = ["AlignmentSummary", "AlignmentWatch"]
 
 _WINDOW = 30
+_PAUSE_S = 10.0  # a longer time in which nobody looked is no doubt: it is counted anew
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class AlignmentSummary:
         reason: Why the latest estimate was not believed; empty where it was.
         estimates: How many of the recent estimates the next figure is over.
         held_share: Share of them that were not believed.
-        doubtful_s: Seconds for which no estimate has been believed, up to the latest one.
+        doubtful_s: Seconds for which no estimate has been believed, up to the latest one and since the last pause.
     """
 
     state: State = State.NONE
@@ -50,16 +51,28 @@ class AlignmentWatch:
         self._lock = threading.Lock()
         self._latest: FineAlignment | None = None
         self._believed: deque[bool] = deque(maxlen=_WINDOW)
-        self._believed_s: float | None = None  # when an estimate was last believed; at first, when one was made
-        self._estimated_s = 0.0
+        # When an estimate was last believed; at first and after a pause, when one was made.
+        self._believed_s: float | None = None
+        self._estimated_s = self._sought_s = 0.0
 
-    def add(self, alignment: FineAlignment | None) -> None:
-        """Note the alignment of one pair; None: nothing looks for it."""
+    def add(self, alignment: FineAlignment | None, *, is_sought: bool = True) -> None:
+        """Note the alignment of one pair.
+
+        Args:
+            alignment: What is known at this pair; None: nothing looks for it.
+            is_sought: An estimate could have been made of this pair: both cameras show something new.
+        """
         with self._lock:
             self._latest = alignment
-            if alignment is None or not alignment.is_new:
+            if alignment is None or not is_sought:
                 return
-            self._estimated_s = self._clock()
+            now_s = self._clock()
+            if now_s - self._sought_s > _PAUSE_S:
+                self._believed_s = None
+            self._sought_s = now_s
+            if not alignment.is_new:
+                return
+            self._estimated_s = now_s
             is_believed = alignment.state is State.MEASURED
             self._believed.append(is_believed)
             if is_believed or self._believed_s is None:

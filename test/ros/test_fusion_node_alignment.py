@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_rig import RGB_TOPIC, SECOND, THERMAL_TOPIC
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float64
 
 from fusion_ros.alignment.aligner import AlignmentSettings
+from fusion_ros.alignment.coarse import CoarseAligner
 from fusion_ros.alignment.fine import FineAlignment, State
 from fusion_ros.frame import Frame, FramePair, Sensor
 from fusion_ros.imaging import array_from_image
@@ -179,6 +181,50 @@ def test_long_doubt_and_a_large_misalignment_are_warned_of_with_what_to_do():
         assert part in doubtful.message
 
 
+@pytest.mark.parametrize("is_fed", [False, True], ids=["no pairs", "lone pairs"])
+def test_time_in_which_nobody_looked_for_the_misalignment_is_no_doubt(is_fed):
+    now = [0.0]
+    watch = AlignmentWatch(lambda: now[0])
+    field = np.ones((4, 4, 2), np.float32)
+    watch.add(FineAlignment(field, State.MEASURED, 0.8, is_new=True))
+    for _ in range(4):
+        now[0] += 900.0
+        if is_fed:  # one camera is silent: the field that is known goes on
+            watch.add(FineAlignment(field, State.MEASURED, 0.8), is_sought=False)
+    doubted = FineAlignment(field, State.HELD, 0.1, "confidence is low", is_new=True)
+    watch.add(doubted)
+    assert watch.summary().doubtful_s == 0.0
+    now[0] += 7.0
+    watch.add(doubted)
+    assert watch.summary().doubtful_s == 7.0
+
+
+def test_doubt_goes_on_between_estimates_that_are_far_apart():
+    now = [0.0]
+    watch = AlignmentWatch(lambda: now[0])
+    for second in range(61):
+        now[0] = float(second)
+        watch.add(FineAlignment(None, State.NONE, 0.1, "confidence is low", is_new=second % 30 == 0))
+    assert watch.summary().doubtful_s == 60.0
+
+
+def test_after_a_camera_stood_still_one_doubtful_estimate_is_no_warning(rig):
+    now = [0.0]
+    node = rig.start(model="average", alignment__fine__method="structural", alignment__fine__every=1)
+    node._alignment_watch = AlignmentWatch(lambda: now[0])
+    rig.listen("fused/image")
+    rgb, thermal = images()
+    blind = np.random.default_rng(0).integers(21_990, 22_010, SIZE, np.uint16)
+    for index, counts in enumerate((thermal, thermal, thermal, thermal, blind)):
+        rig.send(RGB_TOPIC, np.roll(rgb, index, 1), "rgb8", SECOND + index * PERIOD)
+        rig.send(THERMAL_TOPIC, counts, "mono16", SECOND + index * PERIOD)
+        rig.until(lambda index=index: rig.books().counts.get("fused") == index + 1)
+        now[0] += 9.0
+    doubt = "50% of the latest 2 estimates"
+    rig.until(lambda: rig.diagnostics.get("alignment", {}).get("not believed") == doubt)
+    assert rig.levels["alignment"][0] == OK
+
+
 def _status(concern, **values):
     """Return one diagnostic status of a node in the given state."""
     given = {
@@ -294,6 +340,32 @@ def test_a_calibration_that_changes_is_refused_and_the_first_stays(rig, publish_
     np.testing.assert_array_equal(array_from_image(aligned[1])[1:], thermal[1:])
     rig.until(lambda: "it changed from" in rig.levels.get("inputs", (OK, ""))[1])
     assert "fx 60.00" in rig.levels["inputs"][1]
+
+
+def test_that_images_come_rectified_can_be_said_while_it_runs(rig, publish_info):
+    node = rig.start(**CALIBRATED)
+    aligned = rig.listen("aligned/thermal/image")
+    info = camera_info()
+    info.p = [60.0, 0.0, 79.5, 0.0, 0.0, 60.0, 59.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    publish_info("rgb", camera_info())  # its P is empty
+    publish_info("thermal", info)
+    rgb, thermal = images((0, 0))
+    send(rig, 0, rgb, thermal)
+    rig.until(lambda: len(aligned) == 1)
+    assert node.set_parameters([Parameter("alignment.rectified", value="thermal")])[0].successful
+    send(rig, 1, rgb, thermal)
+    rig.until(lambda: len(aligned) == 2)
+    settings = node.settings.alignment
+    cameras = settings.camera(Sensor.RGB, camera_info()), settings.camera(Sensor.THERMAL, info)
+    assert cameras[1].fx == 60.0
+    thermal[0, 0] = 21_001
+    expected = CoarseAligner(settings).with_cameras(*cameras)(thermal, SIZE).pixels
+    np.testing.assert_array_equal(array_from_image(aligned[1]), expected)
+    assert not node.statistics.problems()
+    assert node.set_parameters([Parameter("alignment.rectified", value="both")])[0].successful
+    send(rig, 2, rgb, thermal)
+    rig.until(lambda: rig.diagnostics.get("fusion", {}).get("mode") == "unaligned")
+    rig.until(lambda: "rgb camera_info" in rig.levels["inputs"][1])
 
 
 def test_an_undistorted_output_has_a_camera_info_of_its_own(rig, publish_info):

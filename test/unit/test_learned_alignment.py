@@ -10,9 +10,12 @@ import pytest
 from scipy import ndimage
 
 from fusion_ros.alignment import learned
+from fusion_ros.alignment.aligner import Aligner, AlignmentSettings
+from fusion_ros.alignment.fine import FineSettings
 from fusion_ros.alignment.learned import ASKED_ONCE, LearnedEstimator, LearnedSettings, composed, resized_flow
 from fusion_ros.alignment.structural import StructuralEstimator
 from fusion_ros.errors import EngineError, ImageError, SettingsError
+from fusion_ros.frame import Sensor
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.spec import Gives, NetworkSpec
 
@@ -191,6 +194,19 @@ def test_the_whole_reach_comes_from_the_structural_beginning():
     np.testing.assert_allclose(begun.flow, StructuralEstimator()(moving, fixed).flow, atol=0.05)
     alone = estimator(Stub(constant(0, 0)))(moving, fixed)
     assert not alone.flow.any() and alone.confidence < 0.3
+
+
+def test_the_reach_can_be_changed_live_on_the_same_engine():
+    whole = texture(2, (140, 180))
+    moving, fixed = whole[20:116, 20:148].copy(), whole[32:128, 30:158].copy()  # moving(p + (10, 12)) = fixed(p)
+    settings = AlignmentSettings(fine=FineSettings(method="stub", search_px=4.0))
+    opened = LearnedEstimator(Stub(constant(0, 0)), LearnedSettings(search_px=4.0, side=256))
+    near = Aligner(settings, Sensor.RGB, opened)
+    far = near.reconfigured(settings.updated({"fine.search_px": 16.0}))
+    assert error(near.estimator(moving, fixed).flow, np.array([10, 12])) > 4
+    assert error(far.estimator(moving, fixed).flow, np.array([10, 12])) < 0.2
+    assert far.estimator.engine is opened.engine
+    assert far.estimator.settings.side == 256
 
 
 def test_a_start_is_begun_with_and_shortens_the_work():
