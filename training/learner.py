@@ -21,7 +21,10 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-"""Arithmetic of convolutions and matrix products, by name; weights, their gradients and all else are float32."""
+"""Arithmetic of the network's convolutions and matrix products, by name.
+
+Weights, their gradients and all else are float32; so are losses, by :func:`.precision.full_precision`.
+"""
 
 
 class NotFinite(ArithmeticError):

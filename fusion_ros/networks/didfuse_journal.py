@@ -92,7 +92,8 @@ class HistogramContrast(nn.Module):
         """Return the saliency in [0, 1] of whole numbers in [0, 255], both ``(B, C, H, W)``."""
         index = levels.long()
         no_counts = levels[:, :, :1, :] * self.nothing  # B, C, 256, W
-        counts = torch.scatter_add(no_counts, 2, index, torch.ones_like(levels))
+        # Of the counts' type: under autocast levels may be of half precision while the table is not.
+        counts = torch.scatter_add(no_counts, 2, index, torch.ones_like(levels).to(no_counts))
         histogram = torch.mean(counts, 3, keepdim=True)
         histogram = histogram / torch.sum(histogram, 2, keepdim=True)  # B, C, 256, 1
         saliency = torch.matmul(self.distance, histogram)

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from fusion_ros.settings import Settings, setting
 
+from ..precision import full_precision
+
 __all__ = ["Motion", "ViewSettings", "Views", "drawn_motion", "drawn_views", "views_of"]
 
 _OFFSET, _GAIN, _OCTAVES = 0.15, 0.4, 0.7  # largest changes of grey values: added, as a factor, of gamma
@@ -91,6 +93,7 @@ def drawn_motion(
     )
 
 
+@full_precision
 def views_of(images: Tensor, motion: Motion, side: int) -> Views:
     """Cut template and search view; they lie evenly about the middle of the images.
 
@@ -113,6 +116,7 @@ def views_of(images: Tensor, motion: Motion, side: int) -> Views:
     return Views(template, search, motion)
 
 
+@full_precision
 def drawn_views(
     infrared: Tensor,
     visible: Tensor,

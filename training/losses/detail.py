@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .gradients import sobel
 
 __all__ = ["contrast_loss", "correlation_loss", "gradient_loss", "intensity_loss"]
@@ -23,6 +24,7 @@ __all__ = ["contrast_loss", "correlation_loss", "gradient_loss", "intensity_loss
 _TINY = 1e-12  # keeps square roots differentiable on flat crops
 
 
+@full_precision
 def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """Return ``mean |grad u - g|``, g being the derivative of larger magnitude of the two sources.
 
@@ -41,11 +43,13 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     return (sobel(fused) - stronger).abs().mean()
 
 
+@full_precision
 def intensity_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """Return ``mean |u - max(x, y)|``: each pixel as bright as the brighter source; arguments as above."""
     return (fused - torch.maximum(infrared, visible)).abs().mean()
 
 
+@full_precision
 def contrast_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """Return ``mean over images of |std(u) - max(std(x), std(y))|``.
 
@@ -55,6 +59,7 @@ def contrast_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     return (_deviation(fused) - target).abs().mean()
 
 
+@full_precision
 def correlation_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """Return ``mean over images of 1 - (r(u, x) + r(u, y)) / 2``, r being Pearson's, 0 to 2.
 

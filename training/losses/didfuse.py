@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fusion_ros.networks.didfuse import Encoded
 
+from ..precision import full_precision
 from .gradients import sobel
 from .ssim import ssim_map
 from .variants import Variant
@@ -42,6 +43,7 @@ class DIDFuseLoss(NamedTuple):
     gradient: Tensor
 
 
+@full_precision
 def didfuse_loss(
     infrared: Tensor,
     visible: Tensor,

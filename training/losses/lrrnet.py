@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .perceptual import FeatureExtractor
 from .stretch import stretched
 from .variants import Variant, squared_norm
@@ -33,6 +34,7 @@ class LRRNetLoss(NamedTuple):
     deep: Tensor
 
 
+@full_precision
 def lrrnet_loss(
     output: Tensor,
     infrared: Tensor,
@@ -83,6 +85,7 @@ def lrrnet_loss(
     return LRRNetLoss(total, pixel, shallow, middle, deep)
 
 
+@full_precision
 def gram_matrix(maps: Tensor) -> Tensor:
     """Return ``F F^T / (C H W)`` of each image's maps F, one row a channel: ``(B, C, C)`` of ``(B, C, H, W)``."""
     rows = maps.flatten(2)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fusion_ros.errors import ImageError
 
+from ..precision import full_precision
 from .lrrnet import gram_matrix
 from .variants import Variant, squared_norm
 
@@ -34,6 +35,7 @@ class LRRNetTrackingLoss(NamedTuple):
     deep: Tensor
 
 
+@full_precision
 def lrrnet_tracking_loss(
     fused: Sequence[Tensor],
     infrared: Sequence[Tensor],

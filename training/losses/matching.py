@@ -11,11 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
+
 __all__ = ["displacement_loss", "endpoint_loss"]
 
 _EPSILON = 0.01  # px squared: below 0.1 px the loss is nearly a parabola
 
 
+@full_precision
 def endpoint_loss(predicted: Tensor, flow: Tensor, inside: Tensor) -> Tensor:
     """Return the mean distance of two flows in pixels, ``sqrt(|predicted - flow|^2 + 0.01)``.
 
@@ -28,6 +31,7 @@ def endpoint_loss(predicted: Tensor, flow: Tensor, inside: Tensor) -> Tensor:
     return (distance * inside).sum() / inside.sum().clamp(min=1)
 
 
+@full_precision
 def displacement_loss(logits: Tensor, displacement: Tensor, inside: Tensor) -> Tensor:
     """Return the cross-entropy of displacements against the true one, shared by the four whole ones around it.
 

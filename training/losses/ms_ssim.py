@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fusion_ros.errors import ImageError
 
+from ..precision import full_precision
 from .ssim import WINDOW, ssim_terms
 
 __all__ = ["SMALLEST_SIDE", "WEIGHTS", "guessed_data_range", "ms_ssim", "rfn_nest_ms_ssim"]
@@ -27,6 +28,7 @@ SMALLEST_SIDE = WINDOW * 2 ** (len(WEIGHTS) - 1)
 _LEAST = 1e-6
 
 
+@full_precision
 def ms_ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Return the mean multi-scale structural similarity of two batches of images, 0 to 1.
 
@@ -51,6 +53,7 @@ def ms_ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     return index.mean()
 
 
+@full_precision
 def rfn_nest_ms_ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, normalised: bool = True) -> Tensor:
     """Return the index as the code of RFN-Nest computes it; a scalar tensor.
 

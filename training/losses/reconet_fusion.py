@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .ssim import ssim
 from .variants import Variant
 
@@ -30,6 +31,7 @@ class FusionLoss(NamedTuple):
     pixel: Tensor
 
 
+@full_precision
 def fusion_loss(
     fused: Tensor,
     infrared: Tensor,
@@ -56,6 +58,7 @@ def fusion_loss(
     return FusionLoss(gamma * structure + (1 - gamma) * pixel, structure, pixel)
 
 
+@full_precision
 def structure_loss(fused: Tensor, infrared: Tensor, visible: Tensor, *, variant: Variant = "paper") -> Tensor:
     """Return ``L_SSIM = (1 - SSIM(u, x)) + (1 - SSIM(u, y))``, 0 to 4 (the paper's equation 4).
 
@@ -66,6 +69,7 @@ def structure_loss(fused: Tensor, infrared: Tensor, visible: Tensor, *, variant:
     return 1 - (ssim(fused, infrared, border="reflect") + ssim(fused, visible, border="reflect")) / 2
 
 
+@full_precision
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor, *, brightness: float = 1.0) -> Tensor:
     """Return ``L_pixel = mean |u - x| + mean |u - y|`` (the paper's equation 5).
 

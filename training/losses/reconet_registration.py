@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .gradients import forward_differences
 
 __all__ = ["EdgeRegistrationLoss", "RegistrationLoss", "edge_registration_loss", "registration_loss"]
@@ -44,6 +45,7 @@ class EdgeRegistrationLoss(NamedTuple):
     smoothness: Tensor
 
 
+@full_precision
 def registration_loss(
     predicted: Tensor, flow: Tensor, inside: Tensor | None = None, *, eta: float = 0.78
 ) -> RegistrationLoss:
@@ -66,6 +68,7 @@ def registration_loss(
     return RegistrationLoss(eta * similarity + (1 - eta) * smoothness, similarity, smoothness)
 
 
+@full_precision
 def edge_registration_loss(
     predicted: Tensor,
     flow: Tensor,

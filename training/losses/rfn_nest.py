@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .ms_ssim import ms_ssim, rfn_nest_ms_ssim
 from .ssim import ssim
 from .stretch import stretched
@@ -48,6 +49,7 @@ class RFNLoss(NamedTuple):
     feature: Tensor
 
 
+@full_precision
 def auto_encoder_loss(
     output: Tensor,
     image: Tensor,
@@ -73,6 +75,7 @@ def auto_encoder_loss(
     return AutoEncoderLoss(pixel + structure_weight * structure, pixel, structure)
 
 
+@full_precision
 def rfn_loss(
     output: Tensor,
     visible: Tensor,

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fusion_ros.networks.strategies import l1_norm
 
+from ..precision import full_precision
 from .ssim import ssim
 from .stretch import stretched
 from .variants import Variant, squared_norm
@@ -37,6 +38,7 @@ class RFNTrackingLoss(NamedTuple):
     feature: Tensor
 
 
+@full_precision
 def rfn_tracking_loss(
     fused: Sequence[Tensor],
     infrared: Sequence[Tensor],

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fusion_ros.networks.rfvif import RFVIF
 
+from ..precision import full_precision
 from .perceptual import FeatureExtractor
 
 __all__ = ["RFVIFLoss", "alignment_loss", "perceptual_loss", "pixel_loss", "rfvif_loss"]
@@ -34,6 +35,7 @@ class RFVIFLoss(NamedTuple):
     alignment: Tensor
 
 
+@full_precision
 def rfvif_loss(
     fused: Tensor,
     aligned: Sequence[Tensor],
@@ -65,11 +67,13 @@ def rfvif_loss(
     return RFVIFLoss(pixel + perceptual + alignment_weight * alignment, pixel, perceptual, alignment)
 
 
+@full_precision
 def pixel_loss(fused: Tensor, visible: Tensor, registered: Tensor, *, share: float = 0.5) -> Tensor:
     """Return ``(1 - alpha) mean |u - visible| + alpha mean |u - registered|`` (equation 16)."""
     return (1 - share) * (fused - visible).abs().mean() + share * (fused - registered).abs().mean()
 
 
+@full_precision
 def perceptual_loss(
     fused: Tensor, visible: Tensor, registered: Tensor, features: FeatureExtractor, *, share: float = 0.6
 ) -> Tensor:
@@ -78,6 +82,7 @@ def perceptual_loss(
     return (1 - share) * (maps[0] - maps[1]).square().mean() + share * (maps[0] - maps[2]).square().mean()
 
 
+@full_precision
 def alignment_loss(aligned: Sequence[Tensor], registered: Tensor) -> Tensor:
     """Return the sum over three scales of ``mean |aligned - registered, scaled|`` (equation 7)."""
     targets = RFVIF.scaled(registered)

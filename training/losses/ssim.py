@@ -14,6 +14,8 @@ from torch import Tensor
 
 from fusion_ros.errors import ImageError
 
+from ..precision import full_precision
+
 __all__ = ["WINDOW", "Border", "ssim", "ssim_map", "ssim_terms"]
 
 Border = Literal["valid", "reflect"]
@@ -26,6 +28,7 @@ _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 
 
+@full_precision
 def ssim(a: Tensor, b: Tensor, *, data_range: float | Tensor = 1.0, border: Border = "valid") -> Tensor:
     """Return the mean structural similarity of two batches of images, -1 to 1, as a scalar tensor.
 
@@ -34,6 +37,7 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float | Tensor = 1.0, border: Bord
     return ssim_map(a, b, data_range=data_range, border=border).mean()
 
 
+@full_precision
 def ssim_map(a: Tensor, b: Tensor, *, data_range: float | Tensor = 1.0, border: Border = "valid") -> Tensor:
     """Return the structural similarity of two batches of images window by window, -1 to 1.
 
@@ -56,6 +60,7 @@ def ssim_map(a: Tensor, b: Tensor, *, data_range: float | Tensor = 1.0, border: 
     return luminance * structure
 
 
+@full_precision
 def ssim_terms(
     a: Tensor, b: Tensor, *, data_range: float | Tensor = 1.0, border: Border = "valid"
 ) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..precision import full_precision
+
 __all__ = ["stretched"]
 
 _EPSILON = 1e-5  # the authors' of LRRNet and RFN-Nest; what a flat output is divided by
 
 
+@full_precision
 def stretched(output: Tensor, *, whole_batch: bool = False) -> Tensor:
     """Return ``(o - min) / (max - min + 1e-5)``, in [0, 1]; the gradient passes through minimum and maximum.
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
+
 __all__ = ["filter_response", "found_displacement", "hits", "tracking_loss"]
 
 _LABEL = 1.0  # cells: deviation of the Gaussian that the response is to be
@@ -25,6 +27,7 @@ _SHARPNESS = 2.0
 _TINY = 1e-12  # keeps what is divided by above 0 where there is nothing to see
 
 
+@full_precision
 def filter_response(template: Tensor, search: Tensor, *, label: float = _LABEL, ridge: float = _RIDGE) -> Tensor:
     """Return the response on ``search`` of the filter that is learned from ``template``.
 
@@ -56,6 +59,7 @@ def filter_response(template: Tensor, search: Tensor, *, label: float = _LABEL, 
     return torch.fft.irfft2(response, s=(height, width))
 
 
+@full_precision
 def tracking_loss(response: Tensor, displacement: Tensor, *, sharpness: float = _SHARPNESS) -> Tensor:
     """Return how little of the response stands at the truth: ``-log sum over cells of g p``.
 
