@@ -57,11 +57,18 @@ def test_a_sound_set_is_counted_and_passes(folders, capsys):
     assert "6 of 8 bits" in out
 
 
+def test_infrared_images_of_16_bits_are_counted_as_such(folders, capsys):
+    for file in sorted((folders / "ir").iterdir())[:2]:
+        cv2.imwrite(str(file), 100 * texture(0).astype(np.uint16))
+    assert run("check", "folders", folders) == 0
+    assert "2 of 16 bits" in capsys.readouterr().out
+
+
 def test_what_is_wrong_is_counted_named_and_ends_with_status_one(folders, capsys):
     broken = folders / "ir" / "1.png"
     broken.write_bytes(broken.read_bytes()[:-30])
     cv2.imwrite(str(folders / "vis" / "2.png"), texture(0, (60, 81)))
-    cv2.imwrite(str(folders / "ir" / "3.png"), texture(0).astype(np.uint16))
+    cv2.imwrite(str(folders / "vis" / "3.png"), texture(0).astype(np.uint16))
     (folders / "vis" / "5.png").unlink()
     assert run("check", "folders", folders) == 1
     out = capsys.readouterr().out

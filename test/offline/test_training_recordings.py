@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -30,8 +32,8 @@ def test_frames_of_a_video_are_those_that_another_program_decoded(shared):
         assert np.abs(images.infrared.astype(int) - infrared).max() <= 3  # its channels differ by as much
 
 
-def write_video(path: Path, frames: list[np.ndarray]) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, frames[0].shape[1::-1])
+def write_video(path: Path, frames: list[np.ndarray], rate_hz: float = 10.0) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate_hz, frames[0].shape[1::-1])
     for frame in frames:
         writer.write(cv2.merge([frame] * 3))
     writer.release()
@@ -59,6 +61,38 @@ def test_a_video_that_breaks_off_gives_what_can_be_decoded(tmp_path):
         SETS["video"].find(tmp_path)
     thermal.unlink()
     with pytest.raises(SettingsError, match=r"(?s)does not hold two videos; expected.*found vis\.avi"):
+        SETS["video"].find(tmp_path)
+
+
+KILLED = """
+import os, sys
+import cv2, numpy as np
+noise = np.random.default_rng(0).integers(0, 255, (80, 240, 320), np.uint8)
+writers = [cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (320, 240)) for path in sys.argv[1:]]
+for frame in noise:
+    for writer in writers:
+        writer.write(cv2.merge([frame] * 3))
+os._exit(0)  # the files are not completed: they say nothing of how long they are
+"""
+
+
+def test_videos_whose_recorder_was_killed_are_taken_as_far_as_they_go(tmp_path):
+    paths = [str(tmp_path / name) for name in ("thermal.mkv", "rgb.mkv")]
+    subprocess.run([sys.executable, "-c", KILLED, *paths], check=True, timeout=60)
+    found = open_sets([f"video={tmp_path},every=5"])[0].found
+    capture, index, expected = cv2.VideoCapture(paths[1]), 0, []
+    while (frame := capture.read()[1]) is not None:
+        expected += [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)] if index % 5 == 0 else []
+        index += 1
+    assert len(found.pairs) == len(expected) > 5 and not found.notes
+    for pair, grey in zip(found.pairs, expected, strict=True):
+        assert np.abs(pair.read().visible.astype(int) - grey).max() <= 2
+
+
+def test_videos_of_two_frame_rates_are_refused_as_they_cannot_be_paired_by_number(tmp_path):
+    write_video(tmp_path / "ir.avi", [flat(1)] * 10)
+    write_video(tmp_path / "rgb.avi", [flat(2)] * 10, rate_hz=30.0)
+    with pytest.raises(SettingsError, match=r"two videos of one frame rate.* got 30 and 10 frames a second"):
         SETS["video"].find(tmp_path)
 
 

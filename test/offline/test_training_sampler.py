@@ -18,7 +18,7 @@ import torch
 from made_pairs import SMALL, pairs_of
 
 from fusion_ros.errors import ImageError, SettingsError
-from training.data.pairs import FilePair, MemoryPair, PairImages
+from training.data.pairs import FilePair, ImageStore, MemoryPair, PairImages
 from training.data.sampler import PairSampler
 from training.data.simulate import parse_simulator
 
@@ -216,6 +216,21 @@ def test_images_that_are_kept_in_memory_are_read_once_and_others_when_they_are_d
         for number in (1, 2, 3):
             list(sampler.epoch(number))
         assert [len(pair.reads) for pair in pairs] == [times] * 8
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samplers_share_images_of_the_same_pairs_but_never_of_others_of_the_same_name(workers):
+    store, settings = ImageStore(), replace(SMALL, workers=workers)
+    pairs = usable_but(8)
+    for seed in (1, 2):
+        shared = PairSampler(pairs, settings, seed=seed, images=store)
+        assert_same(shared.epoch(1), PairSampler(usable_but(8), settings, seed=seed).epoch(1))
+    assert [len(pair.reads) for pair in pairs] == [1] * 8
+    others = [replace(pair, images=other.images) for pair, other in zip(pairs, pairs_of(8), strict=True)]
+    assert_same(
+        PairSampler(others, settings, seed=3, images=store).epoch(1),
+        PairSampler(others, settings, seed=3).epoch(1),
+    )
 
 
 # --- worker processes end with the loop ---

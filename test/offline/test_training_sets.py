@@ -137,6 +137,23 @@ def test_sixteen_bit_thermal_is_stretched_by_its_own_percentiles(tmp_path):
         eight.read()
 
 
+def test_folders_of_sixteen_bit_thermal_are_read_as_counts_and_nothing_else_deeper_than_eight_bits(tmp_path):
+    counts = picture(1).astype(np.uint16) * 40 + 7000
+    write_image(tmp_path / "ir" / "1.png", counts)
+    write_image(tmp_path / "vis" / "1.png", picture(2))
+    pair = open_sets([f"folders={tmp_path}"])[0].found.pairs[0]
+    low, high = np.percentile(counts, (0.5, 99.5))
+    expected = np.clip((counts - low) / (high - low), 0, 1) * 255
+    assert np.abs(pair.read().infrared - expected).max() <= 1
+    write_image(pair.infrared, np.dstack([counts] * 3))
+    with pytest.raises(ImageError, match=r"1\.png: expected a thermal image of one channel, got uint16"):
+        pair.read()
+    write_image(pair.infrared, picture(1))
+    write_image(pair.visible, counts)
+    with pytest.raises(ImageError, match=r"vis.1\.png: expected 8 bits a sample, got uint16"):
+        pair.read()
+
+
 def flir_v2_tree(root: Path) -> Path:
     for number in range(3):
         write_image(root / "video_rgb_test" / "data" / f"video-aB3-frame-{number:06d}-r{number}.jpg")

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from fusion_ros.errors import ImageError, shortened
+from fusion_ros.media import read_image
 
 from ..options import add_command
 from .fingerprints import default_cache
@@ -48,7 +49,7 @@ class Report:
     Attributes:
         parts: Number of pairs by part, by the set's own rules.
         sizes: Number of pairs by ``(H, W)`` of the images on their common grid.
-        bits: Number of pairs by bits of the infrared images' samples.
+        bits: Number of readable pairs by bits of the infrared images' samples.
         unreadable: What is wrong with each pair that cannot be read.
         unpaired: Images that lack their partner.
         leaked: Pairs outside the test part that are held-out images, each with that image's name.
@@ -78,13 +79,12 @@ def examine(name: str, found: Found, cache: Path | None = None) -> Report:
         cache: As for :func:`training.data.fingerprints.fingerprints`.
     """
     part = {pair.name: part_of(name, pair.name.partition("/")[2]) for pair in found.pairs}
-    results = in_threads(_size, found.pairs, what="reading", unit="pair")
-    sizes = [result for result in results if not isinstance(result, str)]
-    bits = [16 if isinstance(pair, FilePair) and pair.is_raw else 8 for pair in found.pairs]
+    results = in_threads(_size_and_bits, found.pairs, what="reading", unit="pair")
+    read = [result for result in results if not isinstance(result, str)]
     return Report(
         parts=Counter(part.values()),
-        sizes=Counter(sizes),
-        bits=Counter(bits),
+        sizes=Counter(size for size, _ in read),
+        bits=Counter(bits for _, bits in read),
         unreadable=tuple(result for result in results if isinstance(result, str)),
         unpaired=found.unpaired,
         leaked=tuple(leaked([pair for pair in found.pairs if part[pair.name] != "test"], cache)),
@@ -160,10 +160,11 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _size(pair: Pair) -> tuple[int, int] | str:
-    """The size of a pair's images, or what is wrong with it."""
+def _size_and_bits(pair: Pair) -> tuple[tuple[int, int], int] | str:
+    """The size of a pair's images and the bits of the infrared file, or what is wrong with it."""
     try:
-        return pair.read().visible.shape
+        size = pair.read().visible.shape
+        return size, 8 * read_image(pair.infrared).itemsize if isinstance(pair, FilePair) else 8
     except ImageError as error:
         return str(error)
 

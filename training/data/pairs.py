@@ -21,6 +21,7 @@ from fusion_ros.media import IMAGE_SUFFIXES, read_image
 __all__ = [
     "AS_THEY_ARE",
     "FilePair",
+    "ImageStore",
     "MemoryPair",
     "Pair",
     "PairImages",
@@ -76,17 +77,17 @@ class FilePair:
     """Two image files.
 
     Attributes:
-        infrared: An 8-bit image, or a 16-bit one where ``is_raw``.
+        infrared: An 8-bit image, or one of 16-bit counts, which are stretched by the picture's own percentiles.
         visible: An 8-bit image, grey or in colour.
         align: How the infrared image reaches the grid of the visible one.
-        is_raw: The infrared image holds 16-bit counts; each picture is stretched by its own percentiles.
+        is_raw: Whether the infrared image has to hold 16-bit counts (True) or 8 bits (False); None takes either.
     """
 
     name: str
     infrared: Path
     visible: Path
     align: CoarseSettings = AS_THEY_ARE
-    is_raw: bool = False
+    is_raw: bool | None = None
 
     def read(self) -> PairImages:
         """Return infrared and visible luma.
@@ -114,6 +115,8 @@ class FilePair:
         Raises:
             ImageError: The file is unreadable or of the wrong depth.
         """
+        if self.is_raw is None:
+            return _read_infrared(self.infrared)
         return read_thermal(self.infrared) if self.is_raw else read_luma(self.infrared)
 
 
@@ -127,6 +130,25 @@ class MemoryPair:
     def read(self) -> PairImages:
         """Return the images; not to be written to."""
         return self.images
+
+
+class ImageStore:
+    """Images that are kept in memory, once for all who take samples of the same pairs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Pair, PairImages]] = {}
+
+    def __contains__(self, pair: Pair) -> bool:
+        # By name, which outlives the way into another process; another pair of that name is not taken for it.
+        return pair.name in self._kept and self._kept[pair.name][0] is pair
+
+    def keep(self, pair: Pair, images: PairImages) -> None:
+        """Keep the images of a pair; not to be written to from now on."""
+        self._kept[pair.name] = (pair, images)
+
+    def read(self, pair: Pair) -> PairImages:
+        """Return the images of a pair: those that are kept, or else as :meth:`Pair.read` does."""
+        return self._kept[pair.name][1] if pair in self else pair.read()
 
 
 @dataclass(frozen=True)
@@ -167,7 +189,7 @@ def read_luma(path: Path) -> np.ndarray:
             f"{path}: expected 8 bits a sample, got {image.dtype}; convert 16-bit thermal to 8 bits first, "
             "with the same mapping that will be used live"
         )
-    return image if image.ndim == 2 else to_uint8(luma(image))
+    return _grey(image)
 
 
 def read_thermal(path: Path) -> np.ndarray:
@@ -179,10 +201,7 @@ def read_thermal(path: Path) -> np.ndarray:
     image = _read(path)
     if image.dtype != np.uint16:
         raise ImageError(f"{path}: expected 16 bits a sample, got {image.dtype}; read it as an 8-bit image")
-    try:
-        return to_uint8(ThermalNormaliser(_STRETCH)(Frame(image, 0, encoding="mono16", unit=Unit.COUNTS)))
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+    return _stretched(image, path)
 
 
 def list_files(folder: Path) -> dict[str, Path]:
@@ -257,6 +276,30 @@ def _read(path: Path) -> np.ndarray:
         return read_image(path)
     except ImageError as error:
         raise ImageError(f"{error}; delete or replace it") from error
+
+
+def _read_infrared(path: Path) -> np.ndarray:
+    """Read an infrared image of 8 bits as luma, or of 16 bits as counts."""
+    image = _read(path)
+    if image.dtype == np.uint8:
+        return _grey(image)
+    if image.dtype == np.uint16:
+        return _stretched(image, path)
+    raise ImageError(
+        f"{path}: expected an infrared image of 8 bits, or of 16 bits in one channel, got {image.dtype}; convert "
+        "it to one of these"
+    )
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else to_uint8(luma(image))
+
+
+def _stretched(counts: np.ndarray, path: Path) -> np.ndarray:
+    try:
+        return to_uint8(ThermalNormaliser(_STRETCH)(Frame(counts, 0, encoding="mono16", unit=Unit.COUNTS)))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _stem(name: str) -> str:

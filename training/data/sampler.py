@@ -24,7 +24,7 @@ from fusion_ros.settings import Settings, setting
 
 from ..batch import Batch
 from .augment import Sample, centre_window, grey_table, mirrored, random_window, resized
-from .pairs import Pair, PairImages
+from .pairs import ImageStore, Pair, PairImages
 from .simulate import Simulator, misaligned
 
 __all__ = ["FITS", "PairSampler", "SamplerSettings"]
@@ -78,6 +78,7 @@ class PairSampler:
         drop_last: Leave out the last batch of an epoch where it is smaller than the others.
         rank: Number of this training process, from 0.
         world: How many training processes share each batch.
+        images: Where images are kept, shared with other samplers of the same pairs; None keeps them for this one.
 
     Attributes:
         steps_per_epoch: Batches in an epoch.
@@ -100,6 +101,7 @@ class PairSampler:
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
+        images: ImageStore | None = None,
     ) -> None:
         self.pairs = tuple(pairs)
         self.settings = settings
@@ -110,7 +112,7 @@ class PairSampler:
         whole, rest = divmod(self.per_epoch, settings.batch)
         self._last = 0 if drop_last else rest
         self.steps_per_epoch = whole + bool(self._last)
-        self._images: dict[int, PairImages] = {}
+        self._images = ImageStore() if images is None else images
         self._unusable: dict[int, str] = {}
         self._check()
 
@@ -204,10 +206,8 @@ class PairSampler:
         return mirrored(sample) if self.settings.flip and rng.random() < 0.5 else sample
 
     def _read(self, index: int) -> PairImages:
-        if index in self._images:
-            return self._images[index]
         pair, side = self.pairs[index], self.settings.crop
-        images = pair.read()
+        images = self._images.read(pair)
         height, width = images.visible.shape
         if min(height, width) < side and not self.settings.fit.startswith("resize"):
             raise ImageError(
@@ -218,11 +218,11 @@ class PairSampler:
 
     def _read_all(self) -> None:
         unusable: dict[int, str] = {}
-        for index in range(len(self.pairs)):
-            if index in self._images or index in self._unusable:
+        for index, pair in enumerate(self.pairs):
+            if pair in self._images or index in self._unusable:
                 continue
             try:
-                self._images[index] = self._read(index)
+                self._images.keep(pair, self._read(index))
             except ImageError as error:
                 unusable[index] = str(error)
         self._note(unusable)

@@ -6,20 +6,21 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from fusion_ros.errors import SettingsError
+from fusion_ros.errors import ImageError, SettingsError
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.networks import FusionNetwork
 
 from .. import distributed
 from ..batch import Batch
-from ..data.pairs import Pair, Split
+from ..data.pairs import ImageStore, Pair, PairImages, Split
 from ..data.sampler import PairSampler
 from ..data.simulate import Simulator, parse_simulator
 from ..deployed import fuse_images
@@ -62,7 +63,10 @@ class PairRecipe(Recipe):
         self.simulator: Simulator | None = parse_simulator(settings.simulate)
         self._columns = select_columns(settings.metrics)
         still = dataclasses.replace(settings, flip=False, intensity=0.0, fit=_still_fit(settings.fit), workers=0)
-        self._validation = PairSampler(split.validation, still, seed=settings.seed + 1, simulator=self.simulator)
+        self._images = ImageStore()  # one, so that stages on the same pairs do not each keep their own copies
+        self._validation = PairSampler(
+            split.validation, still, seed=settings.seed + 1, simulator=self.simulator, images=self._images
+        )
         self.stages = tuple(self.make_stages())
 
     def check_images(self) -> None:
@@ -120,6 +124,7 @@ class PairRecipe(Recipe):
             per_epoch=settings.pairs_per_epoch or None,
             rank=distributed.rank(),
             world=distributed.world(),
+            images=self._images,
         )
         return Stage(
             name=name,
@@ -137,7 +142,10 @@ class PairRecipe(Recipe):
 
     @torch.no_grad()
     def validate(self, stage: Stage) -> dict[str, float]:
-        """Return the stage's loss over centre crops and, where it gives an image, metrics of whole pairs."""
+        """Return the stage's loss over centre crops and, where it gives an image, metrics of whole pairs.
+
+        The first pairs that can be read are measured; where none can be, there are no metrics.
+        """
         self.network.eval()
         rows = [
             stage.losses(Batch(*(part.to(self.device) for part in batch))) for batch in self._validation.epoch(1)
@@ -145,9 +153,7 @@ class PairRecipe(Recipe):
         result = {"loss": float(np.mean([float(row["total"]) for row in rows]))}
         if not self.gives_image(stage):
             return result
-        measured = [
-            self._measure(index) for index in range(min(self.settings.metric_pairs, len(self.split.validation)))
-        ]
+        measured = [self._measure(*pair) for pair in islice(self._readable(), self.settings.metric_pairs)]
         names = measured[0] if measured else ()
         return result | {name: float(np.mean([row[name] for row in measured])) for name in names}
 
@@ -157,17 +163,29 @@ class PairRecipe(Recipe):
 
     @torch.no_grad()
     def pictures(self, stage: Stage) -> dict[str, np.ndarray]:
-        """Return infrared, visible and fused image of the first validation pair, side by side."""
-        infrared, visible, _ = self._validation_images(0)
+        """Return infrared, visible and fused image of the first validation pair that can be read, side by side."""
+        images = next(self._readable(), None)
+        if images is None:
+            return {}
+        infrared, visible, _ = images
         self.network.eval()
         shown = [infrared, visible]
         if self.gives_image(stage):
             shown.append(fuse_images(self.network, infrared, visible))
         return {"infrared, visible, fused": np.concatenate(shown, axis=1)}
 
-    def _validation_images(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _readable(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield the images of the validation pairs that can be read; the sampler names the others."""
+        for index, pair in enumerate(self.split.validation):
+            try:
+                images = self._images.read(pair)
+            except ImageError:
+                continue
+            yield self._validation_images(index, images)
+
+    def _validation_images(self, index: int, images: PairImages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return infrared image as the network is given it, visible, and infrared image as it ought to lie."""
-        infrared, visible, flow = self.split.validation[index].read()
+        infrared, visible, flow = images
         registered = infrared if flow is None else warp_by_flow(infrared, flow)
         if not self.network.spec.aligns:
             infrared = registered
@@ -175,8 +193,7 @@ class PairRecipe(Recipe):
             infrared, _ = self.simulator(registered, np.random.default_rng((self.settings.seed, index)))
         return infrared, visible, registered
 
-    def _measure(self, index: int) -> dict[str, float]:
-        infrared, visible, registered = self._validation_images(index)
+    def _measure(self, infrared: np.ndarray, visible: np.ndarray, registered: np.ndarray) -> dict[str, float]:
         fused = fuse_images(self.network, infrared, visible)
         return evaluate(registered, visible, fused, self._columns)
 

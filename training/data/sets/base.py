@@ -199,7 +199,7 @@ def folder_pairs(
     *,
     prefix: str = "",
     align: CoarseSettings = AS_THEY_ARE,
-    is_raw: bool = False,
+    is_raw: bool | None = None,
 ) -> None:
     """Add the pairs of two folders to a listing: images of equal stem.
 

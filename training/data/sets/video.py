@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from fusion_ros.alignment import CoarseAligner
 from fusion_ros.errors import CalibrationError, ImageError, SettingsError
+from fusion_ros.frame import Sensor
 from fusion_ros.imaging import luma, single_channel, to_uint8
-from fusion_ros.media import VIDEO_SUFFIXES, open_capture
+from fusion_ros.media import VIDEO_SUFFIXES, VideoClip, check_rates, open_capture
 from fusion_ros.settings import setting
 
 from ..pairs import MemoryPair, registered
@@ -54,12 +55,14 @@ class Video(TwoPlaces):
         A video that breaks off gives what can be decoded of it, and a note.
 
         Raises:
-            SettingsError: A video is not there or cannot be opened, or the frames do not fit into memory.
+            SettingsError: A video is not there or cannot be opened, the two differ in frame rate, or the frames
+                do not fit into memory.
             ImageError: The infrared video is in false colour.
         """
         options = options or self.options()
         infrared, visible = self._files(root, options)
-        with _Frames(infrared) as thermal, _Frames(visible) as rgb:
+        with _Frames(infrared, Sensor.THERMAL) as thermal, _Frames(visible, Sensor.RGB) as rgb:
+            _check_rates(rgb, thermal)
             declared = min(thermal.count, rgb.count)
             stems = [f"{index:06d}" for index in range(declared)]
             wanted = set(thinned(stems, self.name, options))
@@ -91,21 +94,31 @@ class Video(TwoPlaces):
 class _Frames:
     """A video file that is open."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sensor: Sensor) -> None:
         self.path = path
-        try:
-            self._capture = open_capture(path)
-        except ImageError as error:
-            raise SettingsError(str(error)) from error
-        self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._capture = _opened(path)
+        self.count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
         self.size = tuple(int(self._capture.get(side)) for side in sides)
+        rate_hz = self._capture.get(cv2.CAP_PROP_FPS)
+        if self.count <= 0:  # a recorder that is killed, or a stream, leaves no duration
+            self.count = self._counted()
+        self.clip = VideoClip(sensor, path, rate_hz, self.count, declares_rate=rate_hz > 0)
 
     def __enter__(self) -> _Frames:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._capture.release()
+
+    def _counted(self) -> int:
+        """Return how many frames there are, and begin anew."""
+        count = 0
+        while self.advance():
+            count += 1
+        self._capture.release()
+        self._capture = _opened(self.path)
+        return count
 
     def advance(self) -> bool:
         """Go to the next frame, without decoding it; false at the end."""
@@ -115,6 +128,20 @@ class _Frames:
         """Return the frame as RGB, or None where it cannot be decoded."""
         present, pixels = self._capture.retrieve()
         return pixels[..., ::-1] if present else None
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    try:
+        return open_capture(path)
+    except ImageError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _check_rates(rgb: _Frames, thermal: _Frames) -> None:
+    try:
+        check_rates(rgb.clip, thermal.clip)
+    except ImageError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _decode(
