@@ -53,8 +53,8 @@ class LoopSettings(Settings):
     threads: int = setting(0, "CPU threads; 0 leaves the choice to torch.", bounds=(0, None))
     precision: str = setting(
         "float32",
-        "Arithmetic of the network's convolutions and matrix products; weights stay float32, and float16 gradients "
-        "are scaled.",
+        "Arithmetic of the network's convolutions and matrix products; weights stay float32, and float16 "
+        "gradients are scaled.",
         choices=tuple(PRECISIONS),
     )
     clip_norm: float = setting(

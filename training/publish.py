@@ -38,7 +38,7 @@ from .run_folder import RunFolder
 __all__ = ["Publication", "add_publish", "measure", "publish"]
 
 OURS = "these weights"
-PATHS = ("vgg", "start")
+PATHS = ("vgg", "start", "teacher")
 """Settings that may hold a path, of which a card names only the end."""
 EXAMPLE = """\
 example:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIDE, VIEW = 96, 64
 STILL = {"zoom": 1.0, "turn": 0.0, "noise": 0.0, "occluded": 0.0, "elsewhere": 0.0, "view": VIEW}
-LEARNING = {"backbone_epochs": 3, "epochs": 2, "pairs_per_epoch": 24, "learning_rate": 5e-3}
+LEARNING = {"backbone_epochs": 3, "epochs": 4, "pairs_per_epoch": 24, "learning_rate": 5e-3}
 
 
 def _blobs(places: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def test_the_backbone_learns_to_find_and_then_the_head_behind_it(tmp_path):
     backbone = [row for row in history if row["stage"] == "backbone"]
     assert backbone[-1]["train_total"] < 0.8 * backbone[0]["train_total"]
     head = [row for row in history if row["stage"] == "head"]
-    assert head[-1]["train_total"] < head[0]["train_total"]
+    assert head[-1]["train_total"] < 0.8 * head[0]["train_total"]
     shares = [
         row[f"validation_hits_{name}"] for row in history for name in ("infrared", "visible", "sum", "fused")
     ]

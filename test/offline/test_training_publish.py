@@ -132,6 +132,22 @@ def test_the_fuser_that_was_begun_with_is_named_and_need_not_be_there_any_more(r
     assert str(tmp_path) not in card.text()
 
 
+def test_the_models_that_a_register_learnt_from_are_named_without_their_folders(tmp_path):
+    trained(recipe_of("matching_register", epochs=1), tmp_path / "run")
+    request = RunFolder(tmp_path / "run").request()
+    request["settings"] |= {
+        "register_first": True,
+        "teacher": "/home/somebody/old",
+        "start": "/home/somebody/older",
+    }
+    (tmp_path / "run" / "settings.yaml").write_text(yaml.safe_dump(request))
+    card = read_card(publish(RunFolder(tmp_path / "run"), MINE, tmp_path / "models"))
+    notes = " ".join(card.notes)
+    assert "first registered by old, locally too" in notes and "Begun with the weights of older." in notes
+    assert (card.recipe["teacher"], card.recipe["start"]) == ("old", "older")
+    assert "somebody" not in card.text()
+
+
 # --- what is measured ---
 
 

@@ -10,12 +10,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_trainings import NARROW, pairs, recipe_of, trained
+from small_trainings import NARROW, pairs, recipe_of, trained, write_folders
 
 import training.recipes.perceptual
 from fusion_ros.errors import SettingsError, WeightsError
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.weights import load_network
+from training.data.pairs import FilePair, Split
+from training.data.sets import open_sets
 from training.deployed import fuse_images
 from training.losses.perceptual import StructureFeatures
 from training.losses.vgg import VGG16Features
@@ -67,6 +69,25 @@ def test_a_recipe_learns_two_pairs_by_heart(tmp_path, name, settings, factors):
     for stage, factor in factors.items():
         losses = _of_stage(history, stage)
         assert losses[0] > factor * losses[-1], losses
+
+
+HALF = {
+    "reconet": {"epochs": 0, "joint_epochs": 1},
+    "rfn_nest": {"auto_encoder_epochs": 1, "crop": 16},
+    "didfuse": {"fusion": "saliency_attention", "gradient_weight": 1.0, "crop": 16},
+    "fused_features": {"cross_weight": 1.0},
+    "lrrnet": {"precision": "float16"},
+}
+"""Recipe -> settings that put more of it into half precision, or into float16's range, or make it shorter."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_in_half_precision_to_nearly_the_losses_of_full(tmp_path, name):
+    changes = {"epochs": 1, "precision": "bfloat16"} | HALF.get(name, {})
+    half = trained(recipe_of(name, **changes), tmp_path / "half")
+    full = trained(recipe_of(name, **changes | {"precision": "float32"}), tmp_path / "full")
+    for row, wanted in zip(half, full, strict=True):
+        assert row["train_total"] == pytest.approx(wanted["train_total"], rel=0.03), row["stage"]
 
 
 @pytest.mark.parametrize("stage", ["register", "joint"])
@@ -214,6 +235,39 @@ def test_a_validation_measures_whole_images_as_they_will_be_fused():
     columns = select_columns("EN,SD")
     expected = evaluate(infrared, visible, fuse_images(recipe.network, infrared, visible), columns)
     assert {name: values[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_validation_image_that_cannot_be_read_is_passed_over_for_the_next(tmp_path):
+    found = open_sets([f"folders={write_folders(tmp_path / 'data', 11)}"])[0].found.pairs
+    found[0].infrared.write_bytes(b"cut short")
+    settings = {"crop": 32, "metrics": "EN,SD", "metric_pairs": 2, "epochs": 1, "keep_in_memory": False}
+    small = recipe_of("lrrnet", **settings)
+    recipe = type(small)(small.settings, Split(found[1:3], found))
+    (row,) = trained(recipe, tmp_path / "run")
+    columns = select_columns("EN,SD")
+    measured = []
+    for infrared, visible, _ in (pair.read() for pair in found[1:3]):
+        measured.append(evaluate(infrared, visible, fuse_images(recipe.network, infrared, visible), columns))
+    for name in measured[0]:
+        assert row[f"validation_{name}"] == pytest.approx(np.mean([values[name] for values in measured]))
+    (shown,) = recipe.pictures(recipe.stages[-1]).values()
+    np.testing.assert_array_equal(shown[:, :48], found[1].read().infrared)
+    for pair in found:
+        pair.visible.unlink()
+    assert recipe.pictures(recipe.stages[-1]) == {}
+
+
+def test_stages_and_validation_keep_the_images_of_a_pair_once(tmp_path, monkeypatch):
+    found = open_sets([f"folders={write_folders(tmp_path / 'data', 4)}"])[0].found.pairs
+    reads, read = [], FilePair.read
+    monkeypatch.setattr(FilePair, "read", lambda pair: reads.append(pair.name) or read(pair))
+    small = recipe_of("rfn_nest", auto_encoder_epochs=1, epochs=1, metrics="EN", metric_pairs=2)
+    recipe = type(small)(small.settings, Split(found[:2], found[2:]))
+    recipe.check_images()
+    history = trained(recipe, tmp_path / "run")
+    assert [row["stage"] for row in history] == ["auto_encoder", "fusion"]
+    assert any(name.startswith("validation_EN") for name in history[-1])
+    assert sorted(reads) == [pair.name for pair in found]
 
 
 # --- VGG-16, or what stands in for it ---
