@@ -3,10 +3,9 @@
 RFN-Nest (Li et al., Information Fusion 73, 2021, section 5) and LRRNet (Li et al., IEEE TPAMI 2023, section 5.4)
 put their fusion modules between the two branches of Siamese trackers with a ResNet-50. Here the same modules stand
 behind a backbone that runs on a robot's CPU, and whose features are trained for a correlation filter.
-The backbone sees contrast without its strength, so noise in one image would count as much as a street in the
-other. Therefore the camera that sees more at a place is given more weight there, by an activity level as those of
-DenseFuse (Li and Wu, IEEE TIP 28, 2019): contrast beyond noise, relative to that of the whole image, since a
-thermal image of little contrast may show as much as a colour image of much.
+The backbone sees contrast without its strength, so fog in one image would count as much as a street in the other.
+Therefore the camera that sees more contrast at a place is given more weight there, an activity level as those of
+DenseFuse (Li and Wu, IEEE TIP 28, 2019).
 
     infrared --> local contrast --> backbone ---> balance ---+
                                      (same)          |       +--> head --> fused
@@ -32,7 +31,6 @@ from .rfn_tracking import RFNTracking, RFNTrackingSettings
 
 __all__ = [
     "STRIDE",
-    "Activity",
     "CameraFeatures",
     "FeatureBackbone",
     "FusedFeatures",
@@ -48,11 +46,6 @@ _AROUND = 7  # cells: side of the box whose mean and deviation are a pixel's sur
 _FAINT = 0.02  # of the range: a deviation about as large as this is noise; nothing counts as less
 _COEFFICIENTS, _BLOCKS = 8, 1  # of LRRNet's module: with those of its paper it would cost more than all else
 _WEAK = 0.05  # mean square of a cell's features; what is weaker stays weak
-_DOUBT = 10.0  # times the variance of the noise, is added to that of what an image shows
-_BACKGROUND = 0.3  # of an image's contrast: differences below it tell no camera from the other
-_STRENGTH = 0.15  # power of an image's own contrast, so that one that shows nothing counts little
-_CALMEST = 0.64  # of the noise's variance is found in the calmest of a cell's surroundings
-_ROUNDING = 1 / 12 / 255**2  # variance of the noise that 8-bit images have at least
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,8 @@ class FusedFeaturesSettings(Settings):
         choices=("head", "sum", "concatenation"),
     )
     balance: float = setting(
-        0.6,
-        "Power of its activity with which a camera counts beside the other; 0: both count alike everywhere.",
+        0.5,
+        "Power of its local contrast with which a camera counts beside the other; 0: both count alike everywhere.",
         bounds=(0, 4),
     )
 
@@ -83,11 +76,12 @@ class CameraFeatures(NamedTuple):
 
     Attributes:
         values: ``(B, C, h, w)`` features, of both signs.
-        activity: ``(B, 1, h, w)``, above 0: how much the camera sees around a cell; see :class:`Activity`.
+        contrast: ``(B, 1, h, w)``: standard deviation of the grey values around a cell, of the full range, and
+            of faint noise, so that it is never 0.
     """
 
     values: Tensor
-    activity: Tensor
+    contrast: Tensor
 
 
 class FusedFeatures(FusionNetwork):
@@ -158,59 +152,18 @@ class FeatureBackbone(nn.Module):
         self.second = nn.Conv2d(narrow, channels, 4, stride=2, padding=1)
         self.gather = nn.Conv2d(channels, narrow, 3, padding=1)
         self.spread = nn.Conv2d(narrow, channels, 3, padding=1)
-        self.activity = Activity()
 
     def forward(self, image: Tensor) -> CameraFeatures:
         """Return the features of ``(B, 1, H, W)`` in [0, 1] on a grid of ``(H / 4, W / 4)``, rounded down.
 
         The mean square of a cell's features is below 1.
         """
-        normalised, variance = local_contrast(image)
+        normalised, contrast = local_contrast(image)
         plain = self.second(torch.relu(self.first(normalised)))
         features = plain + self.spread(torch.relu(self.gather(torch.relu(plain))))
-        energy = (features * features).mean(dim=1, keepdim=True)
-        return CameraFeatures(features / torch.sqrt(energy + _WEAK), self.activity(image, variance))
-
-
-class Activity(nn.Module):
-    """How much an image shows around every cell, beside the rest of it and beside its noise.
-
-    What varies beyond the noise is divided by what varies in the whole image, some times the noise included. So
-    a camera counts most where it sees most, a noisy image counts less than a clean one, and a clean image of
-    little contrast hardly less than one of much.
-    """
-
-    mask: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        line = torch.tensor([1.0, -2.0, 1.0])
-        mask = line[:, None] * line / 6  # of unit norm: noise keeps its variance
-        self.register_buffer("mask", mask[None, None], persistent=False)
-
-    def forward(self, image: Tensor, variance: Tensor) -> Tensor:
-        """Return the activity, above 0, and about 1 where an image shows as much as on average.
-
-        Args:
-            image: ``(B, 1, H, W)`` in [0, 1].
-            variance: ``(B, 1, H / 4, W / 4)``, that around its cells; the result is like it.
-        """
-        noise = self.noise_variance(image)
-        signal = torch.relu(variance - noise)
-        shown, hidden = (part.mean(dim=(2, 3), keepdim=True) for part in (signal, noise))
-        relative = torch.sqrt(signal / (shown + _DOUBT * hidden) + _BACKGROUND**2)
-        return relative * (shown + _ROUNDING) ** (_STRENGTH / 2)
-
-    def noise_variance(self, image: Tensor) -> Tensor:
-        """Return the variance of the noise around every cell, at least that of 8-bit rounding.
-
-        The mask of Immerkaer (Fast noise variance estimation, CVIU 64, 1996) leaves of an image what is neither
-        level nor slope nor edge along an axis; of a cell's surroundings, the calmest have the least texture in it.
-        """
-        left = F.conv2d(F.pad(_whole_cells(image), (1, 1, 1, 1), mode="replicate"), self.mask)
-        cells = F.avg_pool2d(F.avg_pool2d(left * left, STRIDE), 3, stride=1, padding=1, count_include_pad=False)
-        calmest = -F.max_pool2d(-cells, _AROUND, stride=1, padding=_AROUND // 2)
-        return calmest / _CALMEST + _ROUNDING
+        return CameraFeatures(
+            features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK), contrast
+        )
 
 
 def _head(settings: FusedFeaturesSettings) -> nn.Module:
@@ -222,10 +175,10 @@ def _head(settings: FusedFeaturesSettings) -> nn.Module:
 def balanced(infrared: CameraFeatures, visible: CameraFeatures, power: float) -> tuple[Tensor, Tensor]:
     """Return both cameras' features, ``(B, C, h, w)``, weighed cell by cell by how much each sees there.
 
-    The weights are ``2 a^p / (a^p + b^p)`` with a camera's activity a, the other's b, and the power p. They add
+    The weights are ``2 c^p / (c^p + d^p)`` with a camera's contrast c, the other's d, and the power p. They add
     up to 2, so that two cameras that see as much as each other keep their features.
     """
-    weight = 2 / (1 + (visible.activity / infrared.activity) ** power)
+    weight = 2 / (1 + (visible.contrast / infrared.contrast) ** power)
     return infrared.values * weight, visible.values * (2 - weight)
 
 
@@ -241,18 +194,13 @@ def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The same, of mean 0 and a deviation of at most about 1; rows and columns beyond the last whole cell are
-        left out. And the variance around each cell's centre, ``(B, 1, H / 4, W / 4)``.
+        left out. And what it was divided by, at the cells' centres: ``(B, 1, H / 4, W / 4)``.
     """
-    image = _whole_cells(image)
-    centred = image - _of_pixels(_surroundings(image))
-    variance = _surroundings(centred * centred)
-    return centred / torch.sqrt(_of_pixels(variance) + _FAINT**2), variance
-
-
-def _whole_cells(image: Tensor) -> Tensor:
-    """Leave out rows and columns beyond the last whole cell."""
     height, width = image.shape[-2] // STRIDE * STRIDE, image.shape[-1] // STRIDE * STRIDE
-    return F.pad(image, (0, 1, 0, 1))[..., :height, :width]  # see ReCoNetRegister.velocity_of
+    image = F.pad(image, (0, 1, 0, 1))[..., :height, :width]  # see ReCoNetRegister.velocity_of
+    centred = image - _of_pixels(_surroundings(image))
+    variance = _surroundings(centred * centred) + _FAINT**2
+    return centred / torch.sqrt(_of_pixels(variance)), torch.sqrt(variance)
 
 
 def _surroundings(values: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,19 +18,13 @@ from fusion_ros.networks import (
     count_multiply_adds,
     count_parameters,
 )
-from fusion_ros.networks.fused_features import (
-    STRIDE,
-    Activity,
-    CameraFeatures,
-    balanced,
-    local_contrast,
-)
+from fusion_ros.networks.fused_features import STRIDE, CameraFeatures, balanced, local_contrast
 
 HEADS = ("rfn", "lrrnet")
 FUSIONS = (*HEADS, "sum", "concatenation")
 
 
-def _network(fusion: str = "rfn", channels: int = 8, balance: float = 0.6) -> FusedFeatures:
+def _network(fusion: str = "rfn", channels: int = 8, balance: float = 0.5) -> FusedFeatures:
     torch.manual_seed(3)
     chosen = {"head": fusion} if fusion in HEADS else {"fusion": fusion}
     return FusedFeatures(FusedFeaturesSettings(channels=channels, balance=balance, **chosen)).eval()
@@ -47,7 +40,7 @@ def _images(*size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def test_an_image_that_moves_by_a_cell_moves_its_features_by_one():
-    network = _network(balance=0.0)  # the balance looks at the whole image
+    network = _network()
     whole = _images(160, 176)
     moved = tuple(image[..., STRIDE:, 3 * STRIDE :] for image in whole)
     # Mean and deviation reach 4 cells each, the convolutions as many.
@@ -111,9 +104,10 @@ def test_contrast_equals_the_definition_in_numpy():
     image = np.random.default_rng(5).random((48, 64))
     centred = image - _plain_surroundings(image)
     expected = centred / np.sqrt(_plain_surroundings(centred**2) + 0.02**2)
-    got, variance = local_contrast(torch.from_numpy(image)[None, None])
+    got, deviation = local_contrast(torch.from_numpy(image)[None, None])
     np.testing.assert_allclose(got[0, 0], expected, atol=1e-12)
-    np.testing.assert_allclose(variance[0, 0], _cell_means(centred**2), atol=1e-12)
+    variance = _cell_means(centred**2) + 0.02**2
+    np.testing.assert_allclose(deviation[0, 0], np.sqrt(variance), atol=1e-12)
 
 
 @torch.no_grad()
@@ -146,7 +140,7 @@ def test_faint_noise_is_not_made_as_strong_as_a_scene():
 
 
 @pytest.mark.parametrize(("power", "weights"), [(0.0, (1.0, 1.0)), (0.5, (1.5, 0.5)), (1.0, (1.8, 0.2))])
-def test_nine_times_the_activity_gets_three_times_the_weight_by_the_root(power, weights):
+def test_nine_times_the_contrast_gets_three_times_the_weight_by_the_root(power, weights):
     values = torch.rand(2, 3, 5, 7)
     street = CameraFeatures(values, torch.full((2, 1, 5, 7), 0.18))
     fog = CameraFeatures(values, torch.full((2, 1, 5, 7), 0.02))
@@ -163,83 +157,21 @@ def test_cameras_that_see_alike_are_fused_as_they_are(fusion):
     torch.testing.assert_close(_network(fusion)(image, image), _network(fusion, balance=0.0)(image, image))
 
 
-def _noise(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("deviation", [0.01, 0.03])
-def test_noise_is_measured_in_a_scene_about_as_in_a_level_image(deviation):
-    """Of the scene's own texture little is taken for noise, for it has calm places."""
-    scene, _ = _images(96, 160)
-    noise = deviation * _noise(scene.shape)
-    for image, tolerance in ((torch.full_like(scene, 0.5), 0.15), (_blurred(scene), 0.25)):
-        measured = Activity().noise_variance(image + noise).sqrt().mean()
-        assert float(measured) == pytest.approx(deviation, rel=tolerance)
-    assert float(Activity().noise_variance(torch.full_like(scene, 0.5)).sqrt().max()) == pytest.approx(
-        1 / 255 / 12**0.5
-    )
-
-
-def _blurred(image: torch.Tensor) -> torch.Tensor:
-    blurred = cv2.GaussianBlur(image[0, 0].numpy(), (0, 0), 2.0)
-    return torch.from_numpy(blurred)[None, None]
-
-
-def _weights_of_infrared(infrared: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Return the infrared camera's weight in every cell, of the two that both have."""
-    first, second = (Activity()(image, local_contrast(image)[1]) for image in (infrared, visible))
-    ones = torch.ones_like(first)
-    return balanced(CameraFeatures(ones, first), CameraFeatures(ones, second), 0.6)[0]
-
-
-def test_a_clean_image_of_a_tenth_of_the_contrast_counts_hardly_less():
-    scene = _blurred(_images(96, 160)[0])
-    assert 0.8 < float(_weights_of_infrared(0.5 + 0.1 * (scene - 0.5), scene).mean()) < 1.0
-
-
-def test_the_noisier_the_less_an_image_counts_though_its_contrast_is_greater():
-    scene = _blurred(_images(96, 160)[0])
-    weights = [
-        float(_weights_of_infrared(scene + deviation * _noise(scene.shape), scene).mean())
-        for deviation in (0.0, 0.05, 0.2)
-    ]
-    assert weights[0] == pytest.approx(1.0) and weights[0] > weights[1] > weights[2]
-    assert weights[2] < 0.75
-
-
-@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_a_camera_that_shows_nothing_counts_little_and_loses_the_other_nothing(level):
-    scene = _blurred(_images(96, 160)[0])
-    weights = _weights_of_infrared(torch.full_like(scene, level), scene)
-    assert 0 < float(weights.min()) and float(weights.mean()) < 0.75
-    other = 2 - _weights_of_infrared(scene, torch.full_like(scene, level))
-    torch.testing.assert_close(weights, other)
-
-
-def test_within_an_image_a_camera_counts_most_where_it_sees_most():
-    """As by thermal crossover: all else is warm or cold, but what is followed is as warm as what is behind it."""
-    thermal, colour = (_blurred(image) for image in _images(96, 160, seed=2))
-    left = torch.arange(160) < 80
-    weights = _weights_of_infrared(torch.where(left, 0.5 + 0.05 * (thermal - 0.5), thermal), colour)
-    inside, outside = weights[..., :16], weights[..., 24:]  # cells that the border does not reach
-    assert float(inside.mean()) < 0.8 * float(outside.mean())
-
-
 @torch.no_grad()
-def test_fog_in_one_image_hides_less_of_the_other_where_it_lies_and_hardly_changes_the_rest():
-    thermal, colour = (_blurred(image) for image in _images(96, 160, seed=2))
+def test_fog_in_one_image_hides_less_of_the_other_where_it_lies_and_nothing_elsewhere():
+    thermal, colour = _images(96, 160, seed=2)
     left = torch.arange(160) < 80
-    foggy = torch.where(left, 0.9 + 0.02 * _noise(colour.shape), colour)
+    foggy = torch.where(left, 0.9 + 0.02 * (colour - 0.5), colour)
     network, plain = _network("sum"), _network("sum", balance=0.0)
     alone = network.features(thermal, thermal)["infrared"]
 
-    def likeness(fused: torch.Tensor, other: torch.Tensor, part: slice) -> float:
-        return float(torch.cosine_similarity(fused[..., part].flatten(), other[..., part].flatten(), dim=0))
+    def likeness(fused: torch.Tensor, part: slice) -> float:
+        return float(torch.cosine_similarity(fused[..., part].flatten(), alone[..., part].flatten(), dim=0))
 
     inside, outside = slice(0, 9), slice(32, None)  # cells that the edge of the fog does not reach
     fused, plainly = network(thermal, foggy), plain(thermal, foggy)
-    assert likeness(fused, alone, inside) > likeness(plainly, alone, inside) + 0.05
-    assert likeness(fused, network(thermal, colour), outside) > 0.99
+    assert likeness(fused, inside) > likeness(plainly, inside) + 0.05
+    torch.testing.assert_close(fused[..., outside], network(thermal, colour)[..., outside])
 
 
 # --- backbone and heads ---

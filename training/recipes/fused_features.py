@@ -170,8 +170,8 @@ class FusedFeaturesRecipe(PairRecipe):
 
     def _see(self, views: Views) -> _Seen:
         images = torch.cat([*views.template.split(1, dim=1), *views.search.split(1, dim=1)])
-        values, activities = (part.chunk(4) for part in self.network.backbone(images))
-        return _Seen(*map(CameraFeatures, values, activities), views.motion.displacement / STRIDE)
+        values, contrasts = (part.chunk(4) for part in self.network.backbone(images))
+        return _Seen(*map(CameraFeatures, values, contrasts), views.motion.displacement / STRIDE)
 
     def _balanced(self, seen: _Seen) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return what the head is given of the template, and of the search view."""
