@@ -11,9 +11,11 @@ standard input closes, so that it cannot outlive its caller.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,12 +24,13 @@ import time
 from pathlib import Path
 
 from ..errors import EngineError
+from ..files import write_atomically
 
 __all__ = ["Build"]
 
 log = logging.getLogger(__name__)
 
-_PROGRAM, _JOB, _ENGINE, _LOG = "program.pt2", "job.json", "engine", "log"
+_PROGRAM, _JOB, _ENGINE, _LOG, _TIMING = "program.pt2", "job.json", "engine", "log", "timing.cache"
 _REPORT_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -39,13 +42,14 @@ class Build:
     Args:
         program: The network as ``torch.export`` gives it, on the device, in the precision of the engine.
         device: The CUDA device, such as ``cuda:0``.
-        timing_cache: File in which TensorRT keeps what it measured, for later builds.
+        timing_cache: File that keeps what TensorRT measured, for later builds, where it can be written.
         what: What is built, for the log.
     """
 
     def __init__(self, program: object, device: str, timing_cache: Path, what: str) -> None:
         self._program = program
-        self._job = {"device": device, "timing_cache": str(timing_cache)}
+        self._device = device
+        self._timing_cache = timing_cache
         self._what = what
         self._process: subprocess.Popen[bytes] | None = None
         self._is_cancelled = False
@@ -63,14 +67,27 @@ class Build:
         with tempfile.TemporaryDirectory(prefix="fusion_ros-tensorrt-") as name:  # for its owner alone
             folder = Path(name)
             save(self._program, folder / _PROGRAM)
-            (folder / _JOB).write_text(json.dumps(self._job))
+            # A copy: TensorRT ends a finished build with an error where it cannot write what it measured.
+            own_cache = folder / _TIMING
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self._timing_cache, own_cache)
+            (folder / _JOB).write_text(json.dumps({"device": self._device, "timing_cache": str(own_cache)}))
             with (folder / _LOG).open("wb") as errors:
                 self._start([sys.executable, "-m", __name__, str(folder)], errors.fileno())
                 try:
                     self._wait(start)
                 finally:
                     self._end()  # also where Ctrl-C interrupted the wait
-            return self._result(folder)
+            engine = self._result(folder)
+            self._keep_timing(own_cache)
+            return engine
+
+    def _keep_timing(self, own_cache: Path) -> None:
+        try:
+            self._timing_cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._timing_cache, own_cache.read_bytes())
+        except OSError as error:
+            log.debug("torch_tensorrt: %s was not kept: %s", self._timing_cache, error)
 
     def cancel(self) -> None:
         """End the build, from any thread; :meth:`run` then raises. Does nothing to one that is over."""

@@ -238,6 +238,21 @@ def test_a_failed_build_says_why(child, fuser, monkeypatch, tmp_path):
     assert not list((tmp_path / "cache").rglob("*.engine"))
 
 
+def test_what_a_build_has_measured_is_kept_for_the_next(child, fuser, tmp_path):
+    for size in ((16, 24), (24, 24)):
+        _open(fuser).prepare(*size)
+    (kept,) = (tmp_path / "cache").rglob("timing.cache")
+    assert kept.read_bytes() == b"measured " * 2
+
+
+def test_a_folder_that_cannot_be_written_does_not_cost_the_engine(child, fuser, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    engine = _open(fuser)
+    engine.prepare(16, 24)
+    image = np.full((1, 1, 16, 24), 0.5, np.float32)
+    assert engine(image, image).shape == image.shape
+
+
 def test_without_a_gpu_the_engine_is_refused_with_a_way_out(fuser, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match=r"needs an NVIDIA GPU.*Jetson.*engine\.name to openvino or torch"):
