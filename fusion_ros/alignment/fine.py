@@ -23,7 +23,7 @@ from ..arrays import check_pair
 from ..errors import FusionError
 from ..settings import Settings, setting
 from .estimate import Estimate, Estimator
-from .structure import View, shares_enough
+from .structure import FINEST_SIDE, View, shares_enough
 
 __all__ = ["FineAligner", "FineAlignment", "FineSettings", "State"]
 
@@ -33,7 +33,6 @@ _SLACK = 0.05  # of the agreement: so much less is no less, for fields that are 
 _LEAP = 0.25  # of search_px: a larger change than this is a leap
 _CERTAIN = 0.9  # confidence with which a leap is believed at once
 _THUMBNAIL = (32, 24)
-_FINEST_SIDE = 320  # px of the longer side: no estimator judges by larger images
 _LOST_S = 5.0  # after a pause as long as this, everything is looked at anew
 
 
@@ -263,7 +262,7 @@ class FineAligner:
         return ""
 
     def _nothing_found(self, valid: np.ndarray) -> str:
-        if shares_enough(valid, _FINEST_SIDE, self.settings.search_px):
+        if shares_enough(valid, FINEST_SIDE, self.settings.search_px):
             return "nothing was found that both images show"
         return (
             "the two images share too small an area within search_px to judge by; lower alignment.fine.search_px "

@@ -22,11 +22,11 @@ from ..settings import Settings, setting
 from .estimate import Estimate
 from .evidence import local_evidence
 from .motion import MOTION_MODELS, fitted, motion_flow, motion_of
-from .structure import View, confidence_of
+from .structure import FINEST_SIDE, View, confidence_of
 
 __all__ = ["StructuralEstimator", "StructuralSettings", "find_translation"]
 
-_COARSE_SIDE, _FINE_SIDE = 160, 320  # px of the longer side at which images are matched
+_COARSE_SIDE = 160  # px of the longer side at which images are matched first
 
 
 class _Round(NamedTuple):
@@ -108,7 +108,7 @@ class StructuralEstimator:
         """Estimate once; see :class:`.estimate.Estimator`."""
         check_pair(moving, fixed, names=("moving", "fixed"))
         search_px, fixed_size = self.settings.search_px, fixed.shape
-        coarse, fine = (_Level(moving, fixed, valid, side, search_px) for side in (_COARSE_SIDE, _FINE_SIDE))
+        coarse, fine = (_Level(moving, fixed, valid, side, search_px) for side in (_COARSE_SIDE, FINEST_SIDE))
         known = np.eye(3) if start is None else motion_of(start)
         matrix = coarse.refined(coarse.translated(known, search_px), "translation", _WIDE)
         models = list(MOTION_MODELS)

@@ -19,6 +19,7 @@ import numpy as np
 from ..geometry.warp import flow_positions
 
 __all__ = [
+    "FINEST_SIDE",
     "Agreement",
     "View",
     "agreement",
@@ -29,6 +30,8 @@ __all__ = [
     "structural_features",
 ]
 
+FINEST_SIDE = 320
+"""Pixels of the longer side of the largest images that are held against each other."""
 ORIENTATIONS = 9
 _SIGMA = 1.0  # px of the smoothing in space
 _FLOOR = 0.2  # of the median strength: weaker structure is faded out, it is noise

@@ -18,7 +18,7 @@ import numpy as np
 from ..frame import FramePair
 from .results import SourceFacts
 
-__all__ = ["Moment", "Reading", "Recording", "files_state", "timed"]
+__all__ = ["Moment", "Reading", "Recording", "Source", "files_state", "timed"]
 
 T = TypeVar("T")
 
@@ -53,28 +53,32 @@ class Reading(Protocol):
         """Say what was come across so far, without problems."""
 
 
-class Recording(Protocol):
-    """Where moments come from; can be pickled."""
+class Source(Protocol):
+    """What an evaluation goes through; can be pickled."""
 
     @property
     def name(self) -> str:
-        """Short and unique among the recordings of an evaluation."""
+        """Short and unique among the sources of an evaluation."""
 
     @property
     def is_sequence(self) -> bool:
-        """Whether its moments follow one another in time, so that methods may carry something on."""
+        """Whether what it gives follows one another in time, so that methods may carry something on."""
 
     @property
     def count(self) -> int:
-        """About how many moments it has, for the progress bar."""
+        """About how much it gives, for the progress bar."""
+
+    @property
+    def identity(self) -> str:
+        """What it depends on, such that a changed file, say, gives another text."""
+
+
+class Recording(Source, Protocol):
+    """Where moments come from."""
 
     @property
     def facts(self) -> SourceFacts:
         """What is known without reading it."""
-
-    @property
-    def identity(self) -> str:
-        """What it was read from, such that a changed file gives another text."""
 
     def parts(self, size: int) -> list[Recording]:
         """Split into recordings of about ``size`` moments where they are independent, else return itself alone."""

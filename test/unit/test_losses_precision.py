@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+
 import pytest
 import torch
 
 from fusion_ros.networks.didfuse import Encoded
+from training import losses
 from training.losses import detail, matching, reconet, rfvif
 from training.losses.didfuse import didfuse_loss
 from training.losses.lrrnet import gram_matrix, lrrnet_loss
@@ -111,3 +116,22 @@ def test_full_precision_reaches_into_tuples_leaves_double_alone_and_passes_the_g
     assert more[0] is double and more[1] == "text"
     encoded[0].sum().backward()
     assert half.grad.tolist() == [1, 1]
+
+
+def _public_losses():
+    for module in pkgutil.iter_modules(losses.__path__):
+        names = vars(importlib.import_module(f"{losses.__name__}.{module.name}"))
+        for name in names.get("__all__", ()):
+            if inspect.isfunction(names[name]) and names[name].__module__.startswith(losses.__name__):
+                yield f"{module.name}.{name}", names[name]
+
+
+def test_no_function_of_tensors_among_the_losses_forgets_it():
+    """Whoever writes a new loss is told."""
+    of_tensors = {
+        name: function
+        for name, function in _public_losses()
+        if any("Tensor" in str(kind) for kind in function.__annotations__.values())
+    }
+    assert len(of_tensors) > 15
+    assert [name for name, function in of_tensors.items() if not hasattr(function, "__wrapped__")] == []

@@ -160,11 +160,17 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
+def _bits(pair: Pair) -> int:
+    if not isinstance(pair, FilePair):
+        return 8
+    # Read once more only where nobody knows.
+    return 8 * read_image(pair.infrared).itemsize if pair.is_raw is None else 8 * (1 + pair.is_raw)
+
+
 def _size_and_bits(pair: Pair) -> tuple[tuple[int, int], int] | str:
     """The size of a pair's images and the bits of the infrared file, or what is wrong with it."""
     try:
-        size = pair.read().visible.shape
-        return size, 8 * read_image(pair.infrared).itemsize if isinstance(pair, FilePair) else 8
+        return pair.read().visible.shape, _bits(pair)
     except ImageError as error:
         return str(error)
 

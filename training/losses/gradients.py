@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import full_precision
+
 __all__ = ["forward_differences", "laplacian", "magnitude", "sobel"]
 
 _TINY = 1e-12  # keeps the root's slope finite where an image is flat
 
 
+@full_precision
 def sobel(image: Tensor) -> Tensor:
     """Return Sobel's gradient, normalised so that a ramp of one grey level a pixel gives 1.
 
@@ -34,6 +37,7 @@ def sobel(image: Tensor) -> Tensor:
     return torch.cat([along_x, along_y], dim=1) / 8
 
 
+@full_precision
 def forward_differences(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return each pixel's right neighbour minus itself, and its lower neighbour minus itself.
 
@@ -46,6 +50,7 @@ def forward_differences(maps: Tensor) -> tuple[Tensor, Tensor]:
     return maps[:, :, :, 1:] - maps[:, :, :, :-1], maps[:, :, 1:] - maps[:, :, :-1]
 
 
+@full_precision
 def laplacian(image: Tensor) -> Tensor:
     """Return the sum of the four neighbours minus four times the pixel, ``(B, 1, H, W)`` of the same.
 
@@ -57,6 +62,7 @@ def laplacian(image: Tensor) -> Tensor:
     return beside + above - 4 * image
 
 
+@full_precision
 def magnitude(gradient: Tensor) -> Tensor:
     """Return the length of a gradient, ``(B, 1, H, W)`` of ``(B, 2, H, W)``; 1e-6 where it is zero."""
     return torch.sqrt(gradient.square().sum(dim=1, keepdim=True) + _TINY)

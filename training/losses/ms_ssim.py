@@ -85,6 +85,7 @@ def rfn_nest_ms_ssim(a: Tensor, b: Tensor, *, data_range: float | None = None, n
     return index
 
 
+@full_precision
 def guessed_data_range(image: Tensor) -> Tensor:
     """Return L as the code of RFN-Nest guesses it from a batch of images, a scalar tensor.
 

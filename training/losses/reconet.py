@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..precision import full_precision
 from .reconet_fusion import FusionLoss, fusion_loss
 from .reconet_registration import RegistrationLoss, registration_loss
 
@@ -24,6 +25,7 @@ class JointLoss(NamedTuple):
     registration: Tensor
 
 
+@full_precision
 def joint_loss(fusion: Tensor, registration: Tensor, *, fusion_share: float = 0.6) -> JointLoss:
     """Return ``lambda L_fuse + (1 - lambda) L_reg`` of two totals, lambda being ``fusion_share``."""
     return JointLoss(fusion_share * fusion + (1 - fusion_share) * registration, fusion, registration)

@@ -84,6 +84,7 @@ def tracking_loss(response: Tensor, displacement: Tensor, *, sharpness: float = 
     return -(likely + near).logsumexp(dim=1).mean()
 
 
+@full_precision
 def found_displacement(response: Tensor) -> Tensor:
     """Return where the peak of ``(B, h, w)`` lies: ``(B, 2)`` whole cells, x first, at most half of the size."""
     height, width = response.shape[-2:]
@@ -93,6 +94,7 @@ def found_displacement(response: Tensor) -> Tensor:
     return torch.where(found > (size - 1) // 2, found - size, found)
 
 
+@full_precision
 def hits(response: Tensor, displacement: Tensor) -> Tensor:
     """Return the share of peaks that lie within one cell of the truth along both axes, as a scalar tensor."""
     off = (found_displacement(response) - displacement).abs().amax(dim=1)

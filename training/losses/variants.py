@@ -6,12 +6,15 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..precision import full_precision
+
 __all__ = ["Variant", "squared_norm"]
 
 Variant = Literal["code", "paper"]
 """``code``: what the authors' program computes; ``paper``: what the paper's equation says."""
 
 
+@full_precision
 def squared_norm(difference: Tensor, variant: Variant) -> Tensor:
     """Return how large a difference is, as a scalar tensor.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from ...engines.classical_engine import ClassicalEngine
 from ...errors import EngineError, FusionError, ImageError, SettingsError, WeightsError
 from ...pipeline import FusionPipeline, FusionSettings
-from ..recording import Recording
+from ..recording import Recording, Source
 from ..results import AS_RECORDED
 from .measure import PairImages
 
@@ -18,24 +19,8 @@ __all__ = ["PairSource", "RecordedPairs"]
 _FATAL = (WeightsError, EngineError, SettingsError)
 
 
-class PairSource(Protocol):
-    """Pairs in some order; can be pickled."""
-
-    @property
-    def name(self) -> str:
-        """Short and unique among the sources of an evaluation."""
-
-    @property
-    def is_sequence(self) -> bool:
-        """Whether its pairs follow one another in time."""
-
-    @property
-    def count(self) -> int:
-        """About how many pairs it has, for the progress bar."""
-
-    @property
-    def identity(self) -> str:
-        """What the pairs depend on, such that something else gives another text."""
+class PairSource(Source, Protocol):
+    """Pairs in some order."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -60,25 +45,10 @@ class RecordedPairs:
 
     conditions = (AS_RECORDED,)
 
-    @property
-    def name(self) -> str:
-        """The recording's."""
-        return self.recording.name
-
-    @property
-    def is_sequence(self) -> bool:
-        """The recording's."""
-        return self.recording.is_sequence
-
-    @property
-    def count(self) -> int:
-        """The recording's."""
-        return self.recording.count
-
-    @property
-    def identity(self) -> str:
-        """The recording's."""
-        return self.recording.identity
+    name = property(attrgetter("recording.name"))
+    is_sequence = property(attrgetter("recording.is_sequence"))
+    count = property(attrgetter("recording.count"))
+    identity = property(attrgetter("recording.identity"))
 
     def parts(self, size: int) -> list[PairSource]:
         """Split the recording as it can be split."""

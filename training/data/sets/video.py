@@ -13,7 +13,7 @@ from fusion_ros.alignment import CoarseAligner
 from fusion_ros.errors import CalibrationError, ImageError, SettingsError
 from fusion_ros.frame import Sensor
 from fusion_ros.imaging import luma, single_channel, to_uint8
-from fusion_ros.media import VIDEO_SUFFIXES, VideoClip, check_rates, open_capture
+from fusion_ros.media import VIDEO_SUFFIXES, check_rates, open_capture, open_clip
 from fusion_ros.settings import setting
 
 from ..pairs import MemoryPair, registered
@@ -96,14 +96,15 @@ class _Frames:
 
     def __init__(self, path: Path, sensor: Sensor) -> None:
         self.path = path
+        try:
+            self.clip = open_clip(path, sensor)
+        except ImageError as error:
+            raise SettingsError(str(error)) from error
         self._capture = _opened(path)
-        self.count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
         self.size = tuple(int(self._capture.get(side)) for side in sides)
-        rate_hz = self._capture.get(cv2.CAP_PROP_FPS)
-        if self.count <= 0:  # a recorder that is killed, or a stream, leaves no duration
-            self.count = self._counted()
-        self.clip = VideoClip(sensor, path, rate_hz, self.count, declares_rate=rate_hz > 0)
+        # A recorder that is killed, or a stream, leaves no duration.
+        self.count = self.clip.count or self._counted()
 
     def __enter__(self) -> _Frames:
         return self
