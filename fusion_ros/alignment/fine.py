@@ -2,15 +2,14 @@
 
 The misalignment of a rig drifts over minutes; parallax changes with the scene. So an estimate, which is what
 costs, is made of every n-th pair, or at once when the scene has changed; it begins where the last one ended. One
-that is not sure, not plausible, or worse than what is held is not believed: the last good field stays, and the
-result says so. A leap has to be certain or found twice, since noise does not say the same again. Between estimates
-the field glides from the old one to the new one, so that a video does not jump.
+that is not sure, not plausible, or no better than moving nothing is not believed (:mod:`.belief`): the last good
+field stays, and the result says so. A leap has to be certain or found twice, since noise does not say the same
+again. Between estimates the field glides from the old one to the new one, so that a video does not jump.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -22,14 +21,12 @@ import numpy as np
 from ..arrays import check_pair
 from ..errors import FusionError
 from ..settings import Settings, setting
+from .belief import Verdict, judged
 from .estimate import Estimate, Estimator
-from .structure import FINEST_SIDE, View, shares_enough
 
 __all__ = ["FineAligner", "FineAlignment", "FineSettings", "State"]
 
 _SMOOTH_ENOUGH = 0.02  # px: nearer to its target than this, a field has arrived
-_STRETCH = 0.5  # the most by which a believable field stretches or squeezes, as a share of the length
-_SLACK = 0.05  # of the agreement: so much less is no less, for fields that are nearly the same
 _LEAP = 0.25  # of search_px: a larger change than this is a leap
 _CERTAIN = 0.9  # confidence with which a leap is believed at once
 _THUMBNAIL = (32, 24)
@@ -80,6 +77,8 @@ class State(str, Enum):
     """Nothing is estimated, or nothing has been believed yet: the coarse alignment stands."""
     MEASURED = "measured"
     """The latest estimate was believed."""
+    UNCHANGED = "unchanged"
+    """The latest estimate is sure, but the images agree as well with what stood before, which stays."""
     HELD = "held"
     """The latest estimate was not believed; an earlier one stays."""
 
@@ -224,50 +223,28 @@ class FineAligner:
         except FusionError as error:  # what is known is no worse for it
             reason = f"the estimate failed: {error}"
             return known._replace(latest=FineAlignment(held, state, 0.0, reason, True, has_failed=True), since=0)
+        gates = {"gate": self.settings.gate, "search_px": self.settings.search_px}
+        verdict, doubt = judged(estimate, known.target, moving, fixed, valid, **gates)
+        if verdict is Verdict.NEEDLESS:
+            latest = FineAlignment(held, State.UNCHANGED, estimate.confidence, doubt, is_new=True)
+            return known._replace(latest=latest, leap=None, since=0)
+        if verdict is Verdict.NOTHING:
+            estimate, doubt = replace(estimate, flow=np.zeros_like(estimate.flow)), ""
         flow = np.array(estimate.flow, np.float32, order="C")  # a copy: nobody else may change it
         flow.setflags(write=False)
-        reason = self._doubt(estimate, known.target, valid, lambda: View(moving, fixed, valid))
         leap = None
-        if not reason and self._is_rash(estimate, known):
-            leap, reason = flow, "it leaps, and is believed when the next estimate says the same"
-        if reason:
+        if not doubt and self._is_rash(estimate, known):
+            leap, doubt = flow, "it leaps, and is believed when the next estimate says the same"
+        if doubt:
             # A leap is looked at again at once, but only once: where nothing can be found, time is not to be lost.
             since = self.settings.every if leap is not None and known.leap is None else 0
-            latest = FineAlignment(held, state, estimate.confidence, reason, is_new=True)
+            latest = FineAlignment(held, state, estimate.confidence, doubt, is_new=True)
             return known._replace(latest=latest, leap=leap, since=since)
         # Another scene is not glided into: its parallax has nothing to do with the last one's.
-        is_at_once = held is None or is_new_scene or self.settings.smoothing_s == 0.0
-        latest = FineAlignment(flow if is_at_once else held, State.MEASURED, estimate.confidence, is_new=True)
+        is_at_once = known.latest.state is State.NONE or is_new_scene or self.settings.smoothing_s == 0.0
+        before = np.zeros_like(flow) if held is None else held
+        latest = FineAlignment(flow if is_at_once else before, State.MEASURED, estimate.confidence, is_new=True)
         return known._replace(latest=latest, target=flow, leap=None, since=0)
-
-    def _doubt(
-        self, estimate: Estimate, target: np.ndarray | None, valid: np.ndarray | None, look: Callable[[], View]
-    ) -> str:
-        """Return why an estimate is not to be believed; empty where it is. Looking costs most: it comes last."""
-        if not np.isfinite(estimate.flow).all():
-            return "the field is not finite"
-        if not estimate.confidence > 0.0:
-            return self._nothing_found(np.ones(estimate.flow.shape[:2], bool) if valid is None else valid)
-        if estimate.confidence < self.settings.gate:
-            return f"confidence {estimate.confidence:.2f} is below the gate of {self.settings.gate:g}"
-        largest = float(np.abs(estimate.flow).max())
-        if largest > 2 * self.settings.search_px:
-            return f"it moves by {largest:.0f} px, more than twice search_px ({self.settings.search_px:g})"
-        if _strain(estimate.flow) > _STRETCH:
-            return "the field folds or tears"
-        view = look()
-        gain, gain_before = view.gain(estimate.flow), view.gain(target)
-        if gain < gain_before - _SLACK * abs(gain_before):
-            return "the images agree less with it than without"
-        return ""
-
-    def _nothing_found(self, valid: np.ndarray) -> str:
-        if shares_enough(valid, FINEST_SIDE, self.settings.search_px):
-            return "nothing was found that both images show"
-        return (
-            "the two images share too small an area within search_px to judge by; lower alignment.fine.search_px "
-            "or use a larger output"
-        )
 
     def _is_rash(self, estimate: Estimate, known: _Known) -> bool:
         """Tell whether an estimate is far from what is known, neither certain nor found before."""
@@ -297,10 +274,3 @@ def _distance(flow: np.ndarray, other: np.ndarray | None) -> float:
     # Not the largest: where nothing can be seen, in a corner of the sky, a good estimate may say anything.
     difference = flow if other is None else flow - other
     return float(np.hypot(difference[..., 0], difference[..., 1]).mean())
-
-
-def _strain(flow: np.ndarray) -> float:
-    """Return the largest change of the displacement from pixel to pixel, over steps of 8."""
-    coarse = flow[::8, ::8]
-    steps = [np.abs(np.diff(coarse, axis=axis)).max(initial=0.0) for axis in (0, 1)]
-    return float(max(steps)) / 8

@@ -118,7 +118,7 @@ class StructuralEstimator:
         for _ in range(2 if self.settings.model == "translation" else 3):
             matrix = fine.refined(matrix, self.settings.model, _LAST)
         searched = (2 * math.ceil(search_px * max(coarse.size) / max(fixed_size)) + 1) ** 2
-        confidence = confidence_of(fine.agreement(fine.flow(matrix)), searched)
+        confidence = confidence_of(fine.agreement(fine.flow(matrix)).significance, searched)
         return Estimate(motion_flow(matrix, fixed_size), confidence)
 
 

@@ -10,6 +10,7 @@ TGRS 2019, section III.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -90,24 +91,39 @@ def reduced(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 class Agreement(NamedTuple):
-    """How much of two images' structure coincides.
+    """By how much two images' structure coincides better as it lies than beside it, in small areas.
+
+    In each area the mean product of the features as they lie is compared with their mean product at 16
+    displacements of 5 and 8 pixels all around, over what both images show there too.
 
     Attributes:
-        similarity: Mean product of the features where both images are seen, 0 to 1.
-        gain: By how much that is above the similarity at displacements of a few pixels.
-        significance: The gain in standard errors; about 0 for unrelated images, whatever they show.
+        gains: ``(h, w)`` float32, of the areas of a coarse grid.
+        seen: ``(h, w)`` bool: those that can be judged.
     """
 
-    similarity: float
-    gain: float
-    significance: float
+    gains: np.ndarray
+    seen: np.ndarray
+
+    @property
+    def gain(self) -> float:
+        """The mean over what can be judged; 0 where that is too little."""
+        return float(self.gains[self.seen].mean()) if _is_enough(self.seen) else 0.0
+
+    @property
+    def significance(self) -> float:
+        """The gain in standard errors; about 0 for unrelated images, whatever they show."""
+        return _significance(self.gains, self.seen)
+
+    def above(self, other: Agreement) -> float:
+        """Return by how many standard errors the same images agree better than otherwise aligned.
+
+        Compared area by area, so that what an area shows, which both have in common, does not count.
+        """
+        return _significance(self.gains - other.gains, self.seen & other.seen)
 
 
 def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreement:
     """Tell how well a moved image lies on the fixed one.
-
-    The areas of a coarse grid are the samples: in each, the product of the features as they lie is compared with
-    their mean product at 16 displacements of 5 and 8 pixels all around, over what both images show there too.
 
     Args:
         moved: ``(9, H, W)`` features, warped onto the fixed image's grid.
@@ -115,8 +131,6 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
         mask: ``(H, W)`` float32, 1 where both images are seen, 0 elsewhere.
     """
     weight, seen = _cells(mask)
-    if np.count_nonzero(seen) < _FEWEST:
-        return Agreement(0.0, 0.0, 0.0)
     cells = seen.shape
     here = _averaged(product(moved, fixed, (0, 0)) * mask, cells)
     around, partners = np.zeros(cells, np.float32), np.zeros(cells, np.float32)
@@ -125,10 +139,20 @@ def agreement(moved: np.ndarray, fixed: np.ndarray, mask: np.ndarray) -> Agreeme
         both = product(mask[None], mask[None], displacement)
         around += _averaged(product(moved, fixed, displacement) * both, cells)
         partners += _averaged(both, cells)
-    gain = (here / np.maximum(weight, 1e-6) - around / np.maximum(partners, 1e-6))[seen]
-    error = float(gain.std()) / math.sqrt(gain.size)
-    significance = float(gain.mean()) / error if error > 0.0 else 0.0
-    return Agreement(float(here[seen].sum() / weight[seen].sum()), float(gain.mean()), significance)
+    return Agreement(here / np.maximum(weight, 1e-6) - around / np.maximum(partners, 1e-6), seen)
+
+
+def _significance(values: np.ndarray, seen: np.ndarray) -> float:
+    """Return a mean over areas in its standard errors; 0 where nothing can be told."""
+    if not _is_enough(seen):
+        return 0.0
+    samples = values[seen]
+    error = float(samples.std()) / math.sqrt(samples.size)
+    return float(samples.mean()) / error if error > 0.0 else 0.0
+
+
+def _is_enough(seen: np.ndarray) -> bool:
+    return np.count_nonzero(seen) >= _FEWEST
 
 
 def _cells(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,20 +184,20 @@ def _averaged(values: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, cells[::-1], interpolation=cv2.INTER_AREA)
 
 
-def confidence_of(agreed: Agreement, searched: float = 1.0) -> float:
+def confidence_of(significance: float, searched: float = 1.0) -> float:
     """Return how sure it is, 0 to 1, that two images show one scene and lie on one another.
 
     Of 80 images of RoadScene, MSRS and TNO held against another scene's as they lie, none came above 0; of those
     held against their own, half came above 1, the others between.
 
     Args:
-        agreed: What the images say.
+        significance: Of their agreement.
         searched: Among how many displacements, in small pixels, this was the best: the best of many is good by
             chance, by ``sqrt(2 ln n)`` standard errors for n independent ones.
     """
     independent = max(1.0, searched / _ALIKE)
     unsure = max(_UNSURE, math.sqrt(2.0 * math.log(independent)))
-    return float(np.clip((agreed.significance - unsure) / _MARGIN, 0.0, 1.0))
+    return float(np.clip((significance - unsure) / _MARGIN, 0.0, 1.0))
 
 
 def shares_enough(valid: np.ndarray, side: int, border_px: float) -> bool:
@@ -186,7 +210,7 @@ def shares_enough(valid: np.ndarray, side: int, border_px: float) -> bool:
     """
     factor = min(1.0, side / max(valid.shape))
     seen = _wholly_seen(valid, factor)
-    return np.count_nonzero(_cells(seen * _inside(seen.shape, factor * border_px))[1]) >= _FEWEST
+    return _is_enough(_cells(seen * _inside(seen.shape, factor * border_px))[1])
 
 
 def _wholly_seen(valid: np.ndarray, factor: float) -> np.ndarray:
@@ -229,6 +253,13 @@ class View:
         self._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, factor)
         self._inner = _inside(self.size, _BORDER * max(self.size) if border_px is None else factor * border_px)
 
+    def of(self, moving: np.ndarray, valid: np.ndarray | None = None) -> View:
+        """Return a view of another moving image beside the same fixed one; arguments as of the class."""
+        other = copy.copy(self)
+        other.moving = structural_features(reduced(moving, self._factor))
+        other._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, self._factor)
+        return other
+
     def moved(self, flow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the moving image's features where a flow puts them, and a mask.
 
@@ -257,10 +288,6 @@ class View:
         factors = (self.size[1] / width, self.size[0] / height)
         return cv2.resize(flow, self.size[::-1], interpolation=cv2.INTER_AREA) * np.float32(factors)
 
-    def gain(self, flow: np.ndarray | None) -> float:
-        """Return :attr:`Agreement.gain` with a flow ``(H, W, 2)`` of the whole images; None moves nothing."""
-        return self.agreement(None if flow is None else self.shrunk(flow)).gain
-
     def confidence(self, flow: np.ndarray | None, search_px: float = 0.0) -> float:
         """Return how sure a flow ``(H, W, 2)`` of the whole images is.
 
@@ -269,4 +296,4 @@ class View:
             search_px: How far it was searched for along each axis, in pixels of the whole images.
         """
         agreed = self.agreement(None if flow is None else self.shrunk(flow))
-        return confidence_of(agreed, (2 * search_px * self._factor + 1) ** 2)
+        return confidence_of(agreed.significance, (2 * search_px * self._factor + 1) ** 2)

@@ -73,7 +73,7 @@ class AlignmentWatch:
             if not alignment.is_new:
                 return
             self._estimated_s = now_s
-            is_believed = alignment.state is State.MEASURED
+            is_believed = alignment.state in (State.MEASURED, State.UNCHANGED)
             self._believed.append(is_believed)
             if is_believed or self._believed_s is None:
                 self._believed_s = self._estimated_s

@@ -181,6 +181,16 @@ def test_long_doubt_and_a_large_misalignment_are_warned_of_with_what_to_do():
         assert part in doubtful.message
 
 
+def test_a_rig_that_needs_no_correction_is_no_doubt():
+    now = [0.0]
+    watch = AlignmentWatch(lambda: now[0])
+    for second in range(60):
+        now[0] = float(second)
+        watch.add(FineAlignment(None, State.UNCHANGED, 0.9, "the images agree as well", is_new=True))
+    status = _status("alignment", fine=watch.summary())
+    assert (status.level, status.message) == (OK, "unchanged, 0.0 px")
+
+
 @pytest.mark.parametrize("is_fed", [False, True], ids=["no pairs", "lone pairs"])
 def test_time_in_which_nobody_looked_for_the_misalignment_is_no_doubt(is_fed):
     now = [0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 
@@ -28,6 +29,7 @@ from fusion_ros.evaluation.registration.baselines import homography_flow
 from fusion_ros.evaluation.registration.measure import deformed, known_part_error, label_error
 from fusion_ros.evaluation.registration.tables import markdown
 from fusion_ros.evaluation.results import AS_RECORDED
+from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.imaging.flow_picture import flow_picture, flow_wheel, with_flow_wheel
 from fusion_ros.networks import build_network
 from fusion_ros.synthetic.misalign import Misalignment
@@ -143,6 +145,20 @@ def test_the_pair_as_recorded_is_told_what_the_aligner_adds():
     scripted = _Scripted(_constant(0, 0), _constant(3.0, 4.0), _constant(0.6, 0.8))  # the first warms up
     (record,) = measure_pair(_pair(), [Aligner("scripted", scripted)], [])
     assert record.label_px == pytest.approx(5.0) and record.known_px == pytest.approx(1.0)
+
+
+def test_what_the_pipeline_would_not_take_is_added_to_no_pair():
+    aligned = _pair()
+    beside = dataclasses.replace(
+        aligned, frame="0008", thermal=warp_by_flow(aligned.thermal, _constant(-5.0, 0.0))
+    )
+    nothing, off, right = _constant(0.0, 0.0), _constant(0.6, 0.8), _constant(5.0, 0.0)
+    aligner = Aligner("scripted", _Scripted(nothing, nothing, off, nothing, right))
+    records = [record for images in (aligned, beside) for record in measure_pair(images, [aligner], [])]
+    assert [record.is_believed for record in records] == [False, True]
+    evaluation = AlignmentEvaluation({}, [AlignerFacts("scripted")], [AS_RECORDED], [], records)
+    assert evaluation.gated("scripted") == pytest.approx(2.5)
+    assert "| 3.00 | 3.00 | 2.50 | 1 of 2 |" in markdown(evaluation)
 
 
 class _Breaks:
@@ -272,7 +288,9 @@ def test_a_model_that_gives_a_flow_is_an_aligner(tmp_path, network):
 
 def _evaluation(known: list[float], failed: int = 0) -> AlignmentEvaluation:
     records = [
-        AlignmentRecord("a", str(n), "mine", condition, value, 2 * value, 3.0, 0.9, 0.5, n < failed, 10.0 + n)
+        AlignmentRecord(
+            "a", str(n), "mine", condition, value, 2 * value, 3.0, 0.9, 0.5, True, n < failed, 10.0 + n
+        )
         for n, value in enumerate(known)
         for condition in (AS_RECORDED, "shift 3 px")
     ]

@@ -199,7 +199,6 @@ def test_a_failing_estimator_loses_no_frame_and_is_told():
         ((5, 3), 0.0, "nothing was found"),
         ((40, 0), 1.0, "40 px, more than twice search_px"),
         ((np.nan, 0), 1.0, "not finite"),
-        ((-9, 6), 1.0, "agree less"),
     ],
 )
 def test_what_cannot_be_believed_is_not_applied_and_the_reason_is_told(shift, confidence, reason):
@@ -281,8 +280,10 @@ def test_leaps_that_contradict_one_another_are_never_believed_and_cost_no_estima
 
     fine = Wandering(confidence=0.8)
     align = _aligner(fine, every=10)
-    blank = np.full(SIZE, 0.5, np.float32)
-    states = {align(blank, blank, stamp_ns=i * SECOND // 30).state for i in range(40)}
+    # One half of the image says the one, the other half the other.
+    moving, fixed = scene((7, 0), is_thermal=True), scene()
+    moving[:, 80:] = scene((-7, 0), is_thermal=True)[:, 80:]
+    states = {align(moving, fixed, stamp_ns=i * SECOND // 30).state for i in range(40)}
     assert states == {State.NONE}
     assert len(fine.seen) <= 6
 
@@ -320,8 +321,8 @@ def test_time_that_jumps_back_and_another_size_start_afresh():
     assert fine.starts == [None, None]
     fine.confidence = 1.0
     align(moving, fixed, stamp_ns=9 * SECOND)
-    half = align(moving[:60].copy(), fixed[:60].copy(), stamp_ns=9 * SECOND + 1)
-    assert half.is_new and half.flow.shape == (60, 160, 2)
+    most = align(moving[:100].copy(), fixed[:100].copy(), stamp_ns=9 * SECOND + 1)
+    assert most.is_new and most.flow.shape == (100, 160, 2)
     assert fine.starts[-1] is None
 
 
@@ -386,7 +387,7 @@ def _structural(**fine):
     )
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.3, -2.6), (-7.5, 5.25)])
+@pytest.mark.parametrize("shift", [(1.5, 0.0), (3.3, -2.6), (-7.5, 5.25)])
 @pytest.mark.parametrize("reference", ["rgb", "thermal"])
 def test_the_structural_method_finds_a_known_shift(shift, reference):
     pipeline = open_pipeline(_structural().updated({"reference": reference}))
@@ -402,8 +403,7 @@ def test_what_is_aligned_stays_where_it_is():
     for seed in range(4):
         align.reset()
         found = align(scene(is_thermal=True, seed=seed, size=size), scene(seed=seed, size=size))
-        assert found.state is State.MEASURED
-        assert found.mean_px < 0.1
+        assert (found.state, found.flow) == (State.UNCHANGED, None)
 
 
 def test_the_structural_method_aligns_what_is_fused():
@@ -446,8 +446,11 @@ def test_a_long_stream_with_a_drifting_rig_stays_aligned():
     for i in range(40):
         shift = (0.1 * i, -0.05 * i)
         found = pipeline(pair(shift, stamp_ns=i * SECOND // 10, noise=3)).alignment
-        assert found.state is State.MEASURED
-        assert np.abs(found.flow[60, 80] - shift).max() < 0.9  # at most five pairs' drift behind, and the error
+        assert found.state in (State.UNCHANGED, State.MEASURED)
+        there = (0.0, 0.0) if found.flow is None else found.flow[60, 80]
+        # What is a pixel off may not show yet; later at most five pairs' drift behind, and the error.
+        assert np.abs(np.subtract(there, shift)).max() < (1.5 if i < 15 else 0.9)
+    assert found.state is State.MEASURED
 
 
 def test_an_unknown_method_and_a_model_that_gives_images_are_refused_by_name():
@@ -477,4 +480,4 @@ def test_the_structural_method_finds_a_known_shift_between_real_images(shared, n
         assert alignment.state is State.MEASURED
         return alignment.flow[height // 2, width // 2]
 
-    np.testing.assert_allclose(found(9, -6) - found(0, 0), [9, -6], atol=0.3)
+    np.testing.assert_allclose(found(9, -6) - found(-4, 5), [13, -11], atol=0.3)

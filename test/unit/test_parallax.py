@@ -216,9 +216,9 @@ def test_each_pair_counts_alike():
 def test_tables_and_files_say_errors_by_distance():
     errors = {"mine": 1.0, "other": 2.0}
     whole = [
-        AlignmentRecord("street", str(frame), name, "day", error, 1.0, 3.0, 0.9, confidence, False)
+        AlignmentRecord("street", str(frame), name, "day", error, 1.0, 3.0, 0.9, 1.0, is_believed, False)
         for name, error in errors.items()
-        for frame, confidence in enumerate((1.0, 0.1))
+        for frame, is_believed in enumerate((True, False))
     ]
     spans = [
         _record("0", error, span, name, place)
@@ -228,7 +228,8 @@ def test_tables_and_files_say_errors_by_distance():
     ]
     facts = [AlignerFacts("mine"), AlignerFacts("other")]
     evaluation = AlignmentEvaluation({}, facts, ["day"], [], whole, parallax=spans)
-    assert evaluation.believed("mine") == (1, 2.0)  # the other answer is left out, which leaves 3 px
+    assert evaluation.summary("mine", "day").believed == 1
+    assert evaluation.gated("mine") == 2.0  # the other answer is left out, which leaves 3 px
     text = markdown(evaluation)
     cell = "**1.00 (0.50), 2.00, 25 %**"
     assert text.count(f"| mine | {cell} | {cell} | {cell} |") == 2 and "As recorded" not in text

@@ -30,6 +30,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from ...alignment.belief import Verdict, judged
+from ...alignment.estimate import Estimate
+from ...alignment.fine import FineSettings
 from ...errors import FusionError
 from ...frame import Frame, FramePair
 from ...geometry.warp import flow_positions, valid_mask, warp_by_flow
@@ -52,6 +55,7 @@ __all__ = [
     "rendered",
 ]
 
+_USUAL = FineSettings()
 _DECIMALS = 4  # of a pixel: beyond them the number of threads may decide
 
 
@@ -175,7 +179,9 @@ def measure_pair(
         moved = warp_by_flow(plain.moving, first.flow)
         valid = None if plain.valid is None else plain.valid & _mask_at(plain.valid, first.flow)
         again = aligner(moved, plain.fixed, valid)
-        yield _record(images, aligner, plain, first, _mean_length(again.flow, plain.compared))
+        added = replace(plain, moving=moved, valid=valid)
+        length = _mean_length(again.flow, plain.compared)
+        yield replace(_record(images, aligner, plain, first, length), is_believed=_is_believed(added, again))
         answers = [aligner(case.moving, case.fixed, case.valid) for case in cases]
         for case, answer in zip(cases, answers, strict=True):
             yield _record(images, aligner, case, answer, known_part_error(case, answer.flow, first.flow))
@@ -214,9 +220,17 @@ def _record(images: PairImages, aligner: Aligner, case: Case, answer: Answer, kn
         nothing_px=round(_mean_length(nothing, case.compared), _DECIMALS),
         compared=round(float(case.compared.mean()), _DECIMALS),
         confidence=round(answer.confidence, _DECIMALS),
+        is_believed=_is_believed(case, answer),
         has_failed=answer.has_failed,
         ms=answer.ms,
     )
+
+
+def _is_believed(case: Case, answer: Answer) -> bool:
+    estimate = Estimate(answer.flow, answer.confidence)
+    gates = {"gate": _USUAL.gate, "search_px": _USUAL.search_px}
+    found = judged(estimate, None, case.moving, case.fixed, case.valid, **gates)
+    return found.verdict is Verdict.BELIEVED
 
 
 def _remaining(case: Case, flow: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ...alignment.fine import FineSettings
 from ..bootstrap import Stratum, mean_interval
 from ..figures import time_figures, without_nan
 from ..results import AS_RECORDED
@@ -23,7 +22,6 @@ __all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "
 FORMAT = "fusion_ros alignment 1"
 FAR_PX = 2.0
 """An image that is off by more than this on average counts as misaligned."""
-_GATE = FineSettings().gate
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class AlignmentRecord:
             length of the true flow: the known part error of doing nothing.
         compared: Share of the pixels that errors were taken over.
         confidence: The aligner's own, 0 to 1.
+        is_believed: The pipeline would take the answer (:mod:`fusion_ros.alignment.belief`, usual settings); as
+            recorded, what the aligner adds.
         has_failed: It found nothing; its flow, zero as a rule, is measured all the same.
         ms: Of the call. Differs from run to run, so it is no part of the CSV.
     """
@@ -51,6 +51,7 @@ class AlignmentRecord:
     nothing_px: float
     compared: float
     confidence: float
+    is_believed: bool
     has_failed: bool
     ms: float = math.nan
 
@@ -83,6 +84,7 @@ class Summary:
         label_mean: Of the images' label errors, px.
         label_median: px.
         nothing_mean: Of the images' deformations, px.
+        believed: Number of images on which the pipeline would take the answer.
         failures: Number of images on which nothing was found.
     """
 
@@ -95,6 +97,7 @@ class Summary:
     label_mean: float
     label_median: float
     nothing_mean: float
+    believed: int
     failures: int
 
 
@@ -129,16 +132,20 @@ class AlignmentEvaluation:
         """Return what the records of one aligner under one condition say together."""
         return self._summaries[aligner, condition]
 
-    def believed(self, aligner: str) -> tuple[int, float]:
-        """Return on how many pairs an aligner is sure enough for the pipeline, and its mean error then.
+    def gated(self, aligner: str) -> float:
+        """Return the mean error of what the pipeline makes of the answers, px; NaN where there are no pairs.
 
-        An answer below the usual gate counts as doing nothing, as the pipeline leaves the coarse alignment alone.
-        NaN where there are no pairs.
+        It leaves a pair as it is where it does not believe an answer. Over rendered pairs, or what is added to
+        pairs as recorded.
         """
-        records = [r for r in self.records if r.aligner == aligner and math.isfinite(r.known_px)]
-        is_sure = [record.confidence >= _GATE for record in records]
-        taken = [r.known_px if sure else r.nothing_px for r, sure in zip(records, is_sure, strict=True)]
-        return sum(is_sure), float(np.mean(taken)) if taken else math.nan
+        taken = [
+            record.known_px if record.is_believed else record.nothing_px
+            for record in self.records
+            if record.aligner == aligner
+            and math.isfinite(record.known_px)
+            and (self.parallax or record.condition == AS_RECORDED)
+        ]
+        return float(np.mean(taken)) if taken else math.nan
 
     def at_distance(self, aligner: str, span: Span = WHOLE, place: str = EVERYWHERE) -> ParallaxSummary:
         """Return how far an aligner is off at some distance, over all rendered pairs."""
@@ -153,7 +160,7 @@ class AlignmentEvaluation:
     def _summarised(self, aligner: str, condition: str) -> Summary:
         records = [record for record in self.select(aligner, condition) if math.isfinite(record.known_px)]
         if not records:
-            return Summary(0, *[math.nan] * 8, failures=0)
+            return Summary(0, *[math.nan] * 8, believed=0, failures=0)
         known = np.array([record.known_px for record in records])
         label = np.array([record.label_px for record in records])
         interval = mean_interval(self._strata(records))
@@ -167,6 +174,7 @@ class AlignmentEvaluation:
             label_mean=float(label.mean()),
             label_median=float(np.median(label)),
             nothing_mean=float(np.mean([record.nothing_px for record in records])),
+            believed=sum(record.is_believed for record in records),
             failures=sum(record.has_failed for record in records),
         )
 

@@ -47,15 +47,17 @@ def _of_known_part(evaluation: AlignmentEvaluation, conditions: Sequence[str]) -
     for aligner, summaries, mean in zip(evaluation.aligners, found, overall, strict=True):
         cells = [f"{_px(s.known_mean)} ({_px(s.known_median)}), {_share(s.far)}" for s in summaries]
         label = evaluation.summary(aligner.name, AS_RECORDED).label_mean
-        rows.append([aligner.name, *cells, _px(mean), _px(label), _milliseconds(evaluation, aligner.name)])
+        believed = sum(s.believed for s in summaries) / max(1, sum(s.images for s in summaries))
+        milliseconds = _milliseconds(evaluation, aligner.name)
+        rows.append([aligner.name, *cells, _px(mean), _px(label), _share(believed), milliseconds])
     means = [[s.known_mean for s in summaries] + [mean] for summaries, mean in zip(found, overall, strict=True)]
     return Table(
         "Known part error",
         "Answer on the deformed pair against the answer on the pair as recorded and the known deformation: mean "
-        f"px (median), share of images above {FAR_PX:g} px; median ms a call. An aligner that falls into the same "
-        "wrong place every time is consistent, too: a label error as recorded that is far larger than the others' "
-        "gives it away.",
-        ["aligner", *conditions, "mean of all", "label, as recorded", "ms"],
+        f"px (median), share of images above {FAR_PX:g} px; believed: share of the answers that the pipeline "
+        "would take; median ms a call. An aligner that falls into the same wrong place every time is consistent, "
+        "too: a label error as recorded that is far larger than the others' gives it away.",
+        ["aligner", *conditions, "mean of all", "label, as recorded", "believed", "ms"],
         rows,
         _best_of_columns(means),
     )
@@ -65,13 +67,17 @@ def _as_recorded(evaluation: AlignmentEvaluation) -> Table:
     rows = []
     for aligner in evaluation.aligners:
         found = evaluation.summary(aligner.name, AS_RECORDED)
-        cells = [_px(value) for value in (found.known_mean, found.known_median, found.label_mean)]
-        rows.append([aligner.name, *cells, _milliseconds(evaluation, aligner.name)])
+        added = (found.known_mean, found.known_median, evaluation.gated(aligner.name), found.label_mean)
+        believed = f"{found.believed} of {found.images}"
+        cells = [*map(_px, added[:3]), believed, _px(added[3]), _milliseconds(evaluation, aligner.name)]
+        rows.append([aligner.name, *cells])
     return Table(
         "As recorded",
-        "Added error: how far the aligner moves its own result when it is run once more. Label error: how far it "
-        "moves the pair from its own label, whose offset is not known. Mean px; median ms a call.",
-        ["aligner", "added", "added, median", "label", "ms"],
+        "Added error: how far the aligner moves its own result when it is run once more; gated: what the pipeline "
+        "takes of that, which leaves a pair alone that gets no better; believed: on how many pairs it does. Label "
+        "error: how far the aligner moves the pair from its own label, whose offset is not known. Mean px; median "
+        "ms a call.",
+        ["aligner", "added", "added, median", "added, gated", "believed", "label", "ms"],
         rows,
     )
 
@@ -82,7 +88,8 @@ def _of_parallax(evaluation: AlignmentEvaluation) -> Table:
         found = evaluation.at_distance(aligner.name)
         outlines = evaluation.at_distance(aligner.name, place=OUTLINES).mean_px
         by_kind = [evaluation.summary(aligner.name, name).known_mean for name in evaluation.conditions]
-        believed, taken = evaluation.believed(aligner.name)
+        believed = sum(evaluation.summary(aligner.name, name).believed for name in evaluation.conditions)
+        taken = evaluation.gated(aligner.name)
         values.append([found.mean_px, found.median_px, found.p90_px, found.far, outlines, *by_kind, taken])
         cells = [*map(_px, values[-1][:3]), _share(found.far), *map(_px, values[-1][4:])]
         milliseconds = _milliseconds(evaluation, aligner.name)
@@ -93,8 +100,8 @@ def _of_parallax(evaluation: AlignmentEvaluation) -> Table:
         "Distance from the exact flow over the pixels that both cameras see, px: mean, median, and what nine of "
         f"ten pixels stay below; share of the pixels above {FAR_PX:g} px; the mean on outlines that both cameras "
         f"see. Means over {pairs} rendered pairs, each of which counts alike. Then the mean by what they show; "
-        "gated: the mean as the pipeline takes it, which does nothing where an answer's confidence is below the "
-        "usual gate; believed: how many are not below; median ms a call.",
+        "gated: the mean as the pipeline takes it, which does nothing where it does not believe an answer; "
+        "believed: how many it does; median ms a call.",
         ["aligner", "mean", "median", "p90", f"above {FAR_PX:g} px", "outlines", *evaluation.conditions, "gated",
          "believed", "ms"],
         rows,
