@@ -179,12 +179,12 @@ def measure_pair(
         moved = warp_by_flow(plain.moving, first.flow)
         valid = None if plain.valid is None else plain.valid & _mask_at(plain.valid, first.flow)
         again = aligner(moved, plain.fixed, valid)
-        added = replace(plain, moving=moved, valid=valid)
-        length = _mean_length(again.flow, plain.compared)
-        yield replace(_record(images, aligner, plain, first, length), is_believed=_is_believed(added, again))
+        is_believed = _is_believed(replace(plain, moving=moved, valid=valid), again)
+        yield _record(images, aligner, plain, first, _mean_length(again.flow, plain.compared), is_believed)
         answers = [aligner(case.moving, case.fixed, case.valid) for case in cases]
         for case, answer in zip(cases, answers, strict=True):
-            yield _record(images, aligner, case, answer, known_part_error(case, answer.flow, first.flow))
+            known = known_part_error(case, answer.flow, first.flow)
+            yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
             if answer.problem:
                 yield _problem(images, aligner, case, answer)
@@ -198,7 +198,8 @@ def _measured_parallax(
     names = {"source": images.source, "frame": images.frame, "condition": case.condition}
     for aligner in aligners:
         answer = aligner(case.moving, case.fixed, case.valid)
-        yield _record(images, aligner, case, answer, known_part_error(case, answer.flow, case.wanted))
+        known = known_part_error(case, answer.flow, case.wanted)
+        yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
         yield from records_of(truth, places, answer.flow, aligner=aligner.name, **names)
         if answer.problem:
             yield _problem(images, aligner, case, answer)
@@ -208,7 +209,9 @@ def _problem(images: PairImages, aligner: Aligner, case: Case, answer: Answer) -
     return f"{images.source}, {images.frame}, {aligner.name}, {case.condition}: {answer.problem}"
 
 
-def _record(images: PairImages, aligner: Aligner, case: Case, answer: Answer, known: float) -> AlignmentRecord:
+def _record(
+    images: PairImages, aligner: Aligner, case: Case, answer: Answer, known: float, is_believed: bool
+) -> AlignmentRecord:
     nothing = case.field if images.parallax is None else case.wanted
     return AlignmentRecord(
         source=images.source,
@@ -220,7 +223,7 @@ def _record(images: PairImages, aligner: Aligner, case: Case, answer: Answer, kn
         nothing_px=round(_mean_length(nothing, case.compared), _DECIMALS),
         compared=round(float(case.compared.mean()), _DECIMALS),
         confidence=round(answer.confidence, _DECIMALS),
-        is_believed=_is_believed(case, answer),
+        is_believed=is_believed,
         has_failed=answer.has_failed,
         ms=answer.ms,
     )
