@@ -223,8 +223,8 @@ class FineAligner:
         except FusionError as error:  # what is known is no worse for it
             reason = f"the estimate failed: {error}"
             return known._replace(latest=FineAlignment(held, state, 0.0, reason, True, has_failed=True), since=0)
-        gates = {"gate": self.settings.gate, "search_px": self.settings.search_px}
-        verdict, doubt = judged(estimate, known.target, moving, fixed, valid, **gates)
+        gate, search_px = self.settings.gate, self.settings.search_px
+        verdict, doubt = judged(estimate, known.target, moving, fixed, valid, gate=gate, search_px=search_px)
         if verdict is Verdict.NEEDLESS:
             latest = FineAlignment(held, State.UNCHANGED, estimate.confidence, doubt, is_new=True)
             return known._replace(latest=latest, leap=None, since=0)

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FINEST_SIDE = 320
-"""Pixels of the longer side of the largest images that are held against each other."""
+"""Pixels of the longer side of the largest images by which an estimator judges what it found."""
 ORIENTATIONS = 9
 _SIGMA = 1.0  # px of the smoothing in space
 _FLOOR = 0.2  # of the median strength: weaker structure is faded out, it is noise
@@ -247,18 +247,21 @@ class View:
         border_px: float | None = None,
     ) -> None:
         self._factor = factor = min(1.0, side / max(fixed.shape))
-        self.moving, self.fixed = (structural_features(reduced(image, factor)) for image in (moving, fixed))
+        self.fixed = structural_features(reduced(fixed, factor))
         self.size: tuple[int, int] = self.fixed.shape[1:]
         """``(h, w)`` of the small images."""
-        self._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, factor)
+        self._show(moving, valid)
         self._inner = _inside(self.size, _BORDER * max(self.size) if border_px is None else factor * border_px)
 
     def of(self, moving: np.ndarray, valid: np.ndarray | None = None) -> View:
         """Return a view of another moving image beside the same fixed one; arguments as of the class."""
         other = copy.copy(self)
-        other.moving = structural_features(reduced(moving, self._factor))
-        other._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, self._factor)
+        other._show(moving, valid)
         return other
+
+    def _show(self, moving: np.ndarray, valid: np.ndarray | None) -> None:
+        self.moving = structural_features(reduced(moving, self._factor))
+        self._seen = np.ones(self.size, np.float32) if valid is None else _wholly_seen(valid, self._factor)
 
     def moved(self, flow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the moving image's features where a flow puts them, and a mask.

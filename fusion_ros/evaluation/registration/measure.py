@@ -230,10 +230,9 @@ def _record(
 
 
 def _is_believed(case: Case, answer: Answer) -> bool:
-    estimate = Estimate(answer.flow, answer.confidence)
-    gates = {"gate": _USUAL.gate, "search_px": _USUAL.search_px}
-    found = judged(estimate, None, case.moving, case.fixed, case.valid, **gates)
-    return found.verdict is Verdict.BELIEVED
+    estimate, images = Estimate(answer.flow, answer.confidence), (case.moving, case.fixed, case.valid)
+    belief = judged(estimate, None, *images, gate=_USUAL.gate, search_px=_USUAL.search_px)
+    return belief.verdict is Verdict.BELIEVED
 
 
 def _remaining(case: Case, flow: np.ndarray) -> np.ndarray:
