@@ -21,8 +21,8 @@ __all__ = ["Belief", "Verdict", "judged"]
 
 _STRETCH = 0.5  # the most by which a believable field stretches or squeezes, as a share of the length
 _SIDE = 480  # px of the longer side of the images that are compared
-# Standard errors. Lower, more aligned pairs are moved; higher, more small misalignments are left. What both come to
-# is measured in docs/alignment.md.
+# Standard errors. Lower, more aligned pairs are moved; higher, more small misalignments are left. What both come
+# to is measured in docs/alignment.md.
 _BETTER = 2.0
 
 
