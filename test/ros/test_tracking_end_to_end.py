@@ -125,8 +125,10 @@ def test_when_the_thermal_camera_falls_silent_the_track_goes_on(live):
         start = time.monotonic()
         live.show(index)
         slowest_s = max(slowest_s, time.monotonic() - start)
-    # A camera counts as silent after twice its usual interval; until then the other one's frames wait for it.
-    live.spin(2.5 * slowest_s)
+    # A camera counts as silent after twice its usual interval; until then the other one's frames wait for it, and
+    # are dropped at last. From one arrival to the next up to two frames' time passes: the one's wait, the other's
+    # rendering.
+    live.spin(5.0 * slowest_s)
     for index in range(4, 10):
         state = live.show(index, thermal=False)
         assert state["state"] == "tracking", state["reason"]
