@@ -149,6 +149,12 @@ def _flatten(data: Node, start_dim: int = 0, end_dim: int = -1) -> Node:
     return _reshape(data, [*shape[:start_dim], -1, *shape[end + 1 :]])
 
 
+def _unflatten(data: Node, dim: int, sizes: Sequence[int]) -> Node:
+    shape = list(shape_of(data))
+    axis = dim % len(shape)
+    return _reshape(data, [*shape[:axis], *sizes, *shape[axis + 1 :]])
+
+
 def _permute(data: Node, *order: Any) -> Node:
     axes = order[0] if len(order) == 1 else order
     return ops.transpose(data, np.array([axis % len(data.shape) for axis in axes]))
@@ -250,6 +256,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.leaky_relu: _leaky_relu,
     F.max_pool2d: max_pool,
     F.pad: pad,
+    F.pixel_shuffle: lambda data, factor: ops.depth_to_space(data, "depth_first", factor),
+    F.pixel_unshuffle: lambda data, factor: ops.space_to_depth(data, "depth_first", factor),
     F.relu: lambda data, inplace=False: ops.relu(data),
     F.sigmoid: ops.sigmoid,
     F.softmax: _softmax,
@@ -335,6 +343,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "tanh": ops.tanh,
     "to": _same,
     "transpose": _transpose,
+    "unflatten": _unflatten,
     "unsqueeze": _unsqueeze,
     "view": _reshape,
 }

@@ -160,16 +160,24 @@ class MatchingRegister(FusionNetwork):
     def compared(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Return the scalar product of descriptors at every displacement, ``(B, N, H/4, W/4)``."""
         radius, height, width = self.settings.radius, fixed.shape[-2], fixed.shape[-1]
-        padded = F.pad(moving, (radius, radius, radius, radius))
-        steps = range(2 * radius + 1)
-        return torch.cat(
-            [
-                (padded[:, :, y : y + height, x : x + width] * fixed).sum(dim=1, keepdim=True)
-                for y in steps
-                for x in steps
-            ],
-            dim=1,
-        )
+        side, reach = 2 * radius, 2 * radius + 1
+        # In blocks of 2 r x 2 r cells: all that the cells of one can meet lies in four blocks around it, and one
+        # product of matrices compares them. Displacement by displacement memory is read every time.
+        right, below = -width % side, -height % side
+        own = F.pixel_unshuffle(F.pad(fixed, (0, right, 0, below)), side)
+        met = F.pixel_unshuffle(F.pad(moving, (radius, radius + right, radius, radius + below)), side)
+        down, across = own.shape[-2], own.shape[-1]
+        met = met.unflatten(1, (-1, side, side))  # channels, rows and columns in a block, blocks down, across
+        met = torch.cat([met[:, :, :, :, :-1], met[:, :, :, :, 1:]], dim=2)
+        met = torch.cat([met[..., :-1], met[..., 1:]], dim=3)
+        met = met.flatten(2, 3).flatten(3).permute(0, 3, 1, 2)
+        own = own.unflatten(1, (-1, side * side)).flatten(3).permute(0, 3, 2, 1)
+        products = torch.matmul(own, met).unflatten(2, (side, side))
+        # Of (row, column, row met, column met) wanted are those met at most 2 r further on.
+        products = _skewed(products, 3, 1).unflatten(4, (2 * side, 2 * side))[..., :reach].flatten(3)
+        products = _skewed(products, 2, reach).unflatten(3, (side, 2 * side, reach))[:, :, :, :, :reach]
+        products = products.flatten(4).flatten(2, 3).permute(0, 3, 2, 1).flatten(1, 2)
+        return F.pixel_shuffle(products.unflatten(2, (down, across)), side)[:, :, :height, :width]
 
     def _pass(self, moving: Tensor, fixed: Tensor, before: Tensor | None) -> Pass:
         if before is not None:
@@ -200,6 +208,16 @@ class _Residual(nn.Module):
     def forward(self, data: Tensor) -> Tensor:
         """Return ``(B, C, H, W)`` of the same."""
         return F.relu(data + self.mix(F.relu(self.wide(data))))
+
+
+def _skewed(rows: Tensor, axis: int, step: int) -> Tensor:
+    """Return the rows along ``axis``, the last but one, each begun ``step`` later than the one before it.
+
+    What they then lack at their ends has no meaning.
+    """
+    count, length = rows.shape[axis], rows.shape[axis + 1]
+    moved = F.pad(rows.flatten(axis), (0, count * step)).unflatten(axis, (count, length + step))
+    return moved[..., :length]
 
 
 def _unit(vectors: Tensor, floor: float) -> Tensor:

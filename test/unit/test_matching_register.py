@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -74,6 +74,21 @@ def test_every_pass_goes_on_where_the_last_one_ended(passes):
         assert look.comparison.shape == (1, 81, 32, 40) and look.logits.shape == (1, 81, 16, 20)
         assert look.flow.shape == (1, 2, 16, 20)
         assert (look.flow - look.before).abs().max() <= 16.0  # 4 steps of 4 px
+
+
+@pytest.mark.parametrize("size", [(24, 32), (22, 38), (6, 10)], ids=str)
+@pytest.mark.parametrize("radius", [1, 3, 4])
+def test_the_comparison_is_the_scalar_product_at_every_displacement(radius, size):
+    moving, fixed = torch.randn(2, 2, 5, *size, generator=torch.Generator().manual_seed(0)).unbind()
+    found = register(radius=radius).compared(moving, fixed)
+    height, width = size
+    for index, (y, x) in enumerate(product(range(-radius, radius + 1), repeat=2)):
+        # What is met beyond the image is nothing.
+        wanted = torch.zeros(2, *size)
+        rows, columns = slice(max(0, -y), height - max(0, y)), slice(max(0, -x), width - max(0, x))
+        met = moving.roll((-y, -x), dims=(2, 3))[:, :, rows, columns]
+        wanted[:, rows, columns] = (met * fixed[:, :, rows, columns]).sum(dim=1)
+        torch.testing.assert_close(found[:, index], wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_inverted_contrast_is_described_alike():

@@ -114,6 +114,11 @@ CASES = {
     "stack and reduce": function(lambda _, a, b: torch.stack([a, b, a * b], dim=1).amax(1)),
     "split": function(lambda _, a, b: torch.cat([a.chunk(2, 1)[1], torch.split(b, [1, 3], dim=1)[0]], 1)),
     "reshape": function(lambda _, a, b: a.reshape(a.shape[0], 2, -1).permute(0, 2, 1).transpose(1, 2)),
+    "unflatten": function(lambda _, a, b: (a.unflatten(1, (2, -1)) + b.unflatten(-3, (2, 2))).flatten(1, 2)),
+    "blocks": function(
+        lambda _, a, b: F.pixel_shuffle(a, 2)[..., :8] + F.pixel_unshuffle(b[..., :8], 1)[:, :1, 0:1]
+    ),
+    "blocks in channels": function(lambda _, a, b: F.pixel_unshuffle(a[:, :, 1:, :8], 2) * b[:, :1, 1:4, 2:6]),
     "matrix product": function(lambda _, a, b: a @ b.transpose(-1, -2)),
     "slices": function(lambda _, a, b: a[:, 1:3, ::2, -4:] + b[..., :4, 2:6][:, :2]),
     "picked": function(lambda _, a, b: a[:, 2] - b[:, -1]),
