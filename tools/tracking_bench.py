@@ -19,7 +19,7 @@ from fusion_ros.tracking import Box, Tracker
 
 SEQUENCE = "night_crossing_patrol"
 MODEL = "fused_features"
-FUSIONS = ("concatenation", "sum", "head")
+FUSIONS = ("sum_and_difference", "sum", "head")
 WARM_UP = 2  # frames, while the engine compiles and caches fill
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "FusedFeaturesSettings",
     "balanced",
     "local_contrast",
+    "sum_and_difference",
 ]
 
 STRIDE = 4
@@ -45,6 +46,7 @@ STRIDE = 4
 _AROUND = 7  # cells: side of the box whose mean and deviation are a pixel's surroundings
 _FAINT = 0.02  # of the range: a deviation about as large as this is noise; nothing counts as less
 _COEFFICIENTS, _BLOCKS = 8, 1  # of LRRNet's module: with those of its paper it would cost more than all else
+_TWICE = ("concatenation", "sum_and_difference")  # fusions that give twice the channels
 _WEAK = 0.05  # mean square of a cell's features; what is weaker stays weak
 
 
@@ -60,9 +62,14 @@ class FusedFeaturesSettings(Settings):
     )
     fusion: str = setting(
         "head",
-        "What fuses the cameras' features: the trained head; or their sum; or nothing, both stand side by side, "
-        "which is twice the channels.",
-        choices=("head", "sum", "concatenation"),
+        "What fuses the cameras' features: the trained head; or their sum; or nothing, both stand side by side; "
+        "or their sum and, beside it, their difference. The last two are twice the channels.",
+        choices=("head", "sum", "concatenation", "sum_and_difference"),
+    )
+    difference: float = setting(
+        0.55,
+        "Weight of the difference where it stands beside the sum; 1 says the same as both cameras side by side.",
+        bounds=(0, 1),
     )
     balance: float = setting(
         0.5,
@@ -108,7 +115,8 @@ class FusedFeatures(FusionNetwork):
             visible: Likewise, on the same pixel grid.
 
         Returns:
-            ``(B, C, H / 4, W / 4)``, rounded down, of both signs; twice the channels if side by side.
+            ``(B, C, H / 4, W / 4)``, rounded down, of both signs; twice the channels if side by side,
+            or sum and difference.
         """
         return self.fuse(self.backbone(infrared), self.backbone(visible))
 
@@ -119,12 +127,14 @@ class FusedFeatures(FusionNetwork):
             return torch.add(*maps)
         if self.settings.fusion == "concatenation":
             return torch.cat(maps, dim=1)
+        if self.settings.fusion == "sum_and_difference":
+            return sum_and_difference(*maps, self.settings.difference)
         return self.head(*maps)
 
     def feature_maps(self) -> tuple[FeatureMap, ...]:
         """Describe the fused features and each camera's own."""
         channels = self.settings.channels
-        fused = 2 * channels if self.settings.fusion == "concatenation" else channels
+        fused = 2 * channels if self.settings.fusion in _TWICE else channels
         return (
             FeatureMap("fused", fused, STRIDE, "Fused features of both cameras."),
             FeatureMap("infrared", channels, STRIDE, "Features of the infrared image alone."),
@@ -180,6 +190,16 @@ def balanced(infrared: CameraFeatures, visible: CameraFeatures, power: float) ->
     """
     weight = 2 / (1 + (visible.contrast / infrared.contrast) ** power)
     return infrared.values * weight, visible.values * (2 - weight)
+
+
+def sum_and_difference(infrared: Tensor, visible: Tensor, weight: float) -> Tensor:
+    """Return what two cameras' features ``(B, C, h, w)`` agree in, then what they differ in, ``(B, 2 C, h, w)``.
+
+    With a weight of 1 it is a rotation of both side by side, and to a linear filter the same. With less, what one
+    camera alone shows, its noise included, counts for less than what both show.
+    """
+    half = 0.5**0.5
+    return torch.cat([half * (infrared + visible), half * weight * (infrared - visible)], dim=1)
 
 
 def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,15 +136,16 @@ class Appearance:
     def measure(self, seen: np.ndarray, centre: Point, extent: Point) -> Point:
         """Return the ``(width, height)`` in cells of the target at a place, from those that it had before.
 
-        Both change by one factor, the mean of what stretches the box best across and down. Following the two apart
-        follows the stride of people who walk, and their backgrounds.
+        Both change by one factor, the mean of what stretches the box best across and down: following the two apart
+        follows the stride of people who walk, and their backgrounds. An end of the box is known to some cells
+        whichever side it ends, a factor so much the better the longer the side is: it counts by its square.
         """
         if self._scales == 1:
             return extent
-        sides = (self._template.stretch(seen, centre, extent, axis, self._scales) for axis in (0, 1))
+        stretches = [self._template.stretch(seen, centre, extent, axis, self._scales) for axis in (0, 1)]
+        factor = math.exp(np.average(np.log(stretches), weights=np.square(extent)))
         size = math.sqrt(extent[0] * extent[1])
-        largest = _LARGEST * max(seen.shape[:2])
-        factor = min(max(math.sqrt(math.prod(sides)), _SMALLEST / size), largest / size)
+        factor = min(max(factor, _SMALLEST / size), _LARGEST * max(seen.shape[:2]) / size)
         return extent[0] * factor, extent[1] * factor
 
     def learn(self, seen: np.ndarray, sighting: Sighting, extent: Point) -> None:

@@ -21,7 +21,7 @@ from fusion_ros.networks import (
 from fusion_ros.networks.fused_features import STRIDE, CameraFeatures, balanced, local_contrast
 
 HEADS = ("rfn", "lrrnet")
-FUSIONS = (*HEADS, "sum", "concatenation")
+FUSIONS = (*HEADS, "sum", "concatenation", "sum_and_difference")
 
 
 def _network(fusion: str = "rfn", channels: int = 8, balance: float = 0.5) -> FusedFeatures:
@@ -218,6 +218,23 @@ def test_any_weights_can_be_added_or_put_side_by_side_instead():
         assert {item.name: item.channels for item in network.feature_maps()} == {
             name: values.shape[1] for name, values in maps.items()
         }
+
+
+@torch.no_grad()
+def test_the_difference_beside_the_sum_counts_for_as_much_as_is_said():
+    images = _images(32, 32)
+    side_by_side = _network("concatenation")(*images)
+    infrared, visible = side_by_side.chunk(2, dim=1)
+    for weight in (0.0, 0.55, 1.0):
+        network = FusedFeatures(FusedFeaturesSettings(channels=8, fusion="sum_and_difference", difference=weight))
+        network.load_state_dict(_network("concatenation").state_dict())
+        agreed, differing = network.eval()(*images).chunk(2, dim=1)
+        torch.testing.assert_close(agreed, (infrared + visible) / 2**0.5)
+        torch.testing.assert_close(differing, weight * (infrared - visible) / 2**0.5)
+    # With a weight of 1 nothing is lost: products of features are those of both side by side.
+    both = torch.cat([agreed, differing], dim=1).flatten(2)
+    apart = side_by_side.flatten(2)
+    torch.testing.assert_close(both.mT @ both, apart.mT @ apart, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -11,6 +11,7 @@ from scipy.ndimage import fourier_shift, gaussian_filter, map_coordinates
 
 from fusion_ros.errors import SettingsError, TrackingError
 from fusion_ros.tracking import TrackerSettings, clipped, overlap
+from fusion_ros.tracking.appearance import Appearance
 from fusion_ros.tracking.filter import CorrelationFilter
 from fusion_ros.tracking.motion import Motion
 from fusion_ros.tracking.sampling import sample, samples
@@ -144,20 +145,41 @@ def test_what_has_learned_nothing_finds_nothing():
         CorrelationFilter((8.0, 8.0), (24, 24), 0.1).find(np.zeros((24, 24, 1), np.float32))
 
 
+def stretched(texture: np.ndarray, centre: tuple[float, float], scale: tuple[float, float]) -> np.ndarray:
+    """A map whose content has grown about a place, across and down."""
+    y, x = np.mgrid[: texture.shape[0], : texture.shape[1]].astype(float)
+    places = [centre[1] + (y - centre[1]) / scale[1], centre[0] + (x - centre[0]) / scale[0]]
+    return np.stack([map_coordinates(channel, places) for channel in np.moveaxis(texture, 2, 0)], axis=2)
+
+
 @pytest.mark.parametrize("factor", [0.9, 0.97, 1.0, 1.03, 1.11])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_template_tells_how_a_side_has_grown(factor, axis):
     texture, centre, extent = smooth_noise((60, 60, 6), 9, 2.0), (29.3, 30.8), (18.0, 22.0)
     template = Template(texture, centre, extent)
-    scale = [1.0, 1.0]
-    scale[axis] = factor
-    y, x = np.mgrid[:60, :60].astype(float)
-    places = [centre[1] + (y - centre[1]) / scale[1], centre[0] + (x - centre[0]) / scale[0]]
-    grown = np.stack([map_coordinates(channel, places) for channel in np.moveaxis(texture, 2, 0)], axis=2)
+    grown = stretched(texture, centre, (factor, 1.0) if axis == 0 else (1.0, factor))
     # Small changes are held to be likelier, so of a large one a part is left for the next frame.
     assert template.stretch(grown, centre, extent, axis, 9) == pytest.approx(
         factor, abs=0.005 + abs(factor - 1) / 3
     )
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_the_size_is_told_by_the_longer_side(longer):
+    # People's shorter side comes and goes with their stride.
+    texture, centre = smooth_noise((60, 60, 6), 9, 2.0), (29.3, 30.8)
+    extent = (30.0, 12.0) if longer == 0 else (12.0, 30.0)
+    found = {}
+    for axis in (0, 1):
+        scale = [1.0, 1.0]
+        scale[axis] = 1.06
+        known = Appearance(texture, centre, extent, 3.0, 0.1, (1.0, 1.0), 9)
+        seen = known.weighed(stretched(texture, centre, tuple(scale)))
+        sides = known.measure(seen, centre, extent)
+        assert sides[0] / sides[1] == pytest.approx(extent[0] / extent[1])  # both by one factor
+        found[axis] = sides[0] / extent[0]
+    assert found[longer] == pytest.approx(1.06, abs=0.025)
+    assert found[1 - longer] == pytest.approx(1.0, abs=0.015)
 
 
 def test_similarity_is_the_correlation_coefficient_of_the_box():
