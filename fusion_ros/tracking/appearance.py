@@ -137,8 +137,8 @@ class Appearance:
         """Return the ``(width, height)`` in cells of the target at a place, from those that it had before.
 
         Both change by one factor, the mean of what stretches the box best across and down: following the two apart
-        follows the stride of people who walk, and their backgrounds. An end of the box is known to some cells
-        whichever side it ends, a factor so much the better the longer the side is: it counts by its square.
+        follows the stride of people who walk, and their backgrounds. Where a box ends is known alike on all sides,
+        in cells; so the longer side tells the factor better, and counts by its square.
         """
         if self._scales == 1:
             return extent
