@@ -6,9 +6,8 @@ what :mod:`fusion_ros.engines.openvino_graph` looks operations up in.
 
 from __future__ import annotations
 
-import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,60 +30,49 @@ from .openvino_layers import (
     shape_of,
     unknown,
 )
-from .openvino_runtime import openvino, ops
+from .openvino_runtime import ops
+from .openvino_shapes import (
+    GRAPH,
+    chunk,
+    concat,
+    expand,
+    flatten,
+    item,
+    permute,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unflatten,
+    unsqueeze,
+)
 
 if TYPE_CHECKING:
     from openvino import Node
 
 __all__ = ["FUNCTIONS", "METHODS", "MODULES"]
 
-_GRAPH = (openvino.Node, openvino.Output)
-
 
 def _elementwise(on_nodes: Callable[..., Node], on_numbers: Callable[..., Any]) -> Callable[..., Any]:
     """Return an operation that serves nodes and, where sizes are computed, plain numbers."""
 
     def apply(*arguments: Any) -> Any:
-        if not any(isinstance(argument, _GRAPH) for argument in arguments):
+        if not any(isinstance(argument, GRAPH) for argument in arguments):
             return on_numbers(*arguments)
-        return on_nodes(*(a if isinstance(a, _GRAPH) else np.float32(a) for a in arguments))
+        return on_nodes(*(a if isinstance(a, GRAPH) else np.float32(a) for a in arguments))
 
     return apply
 
 
 def _attribute(data: Any, name: str) -> Any:
-    if isinstance(data, _GRAPH):
+    if isinstance(data, GRAPH):
         if name == "shape":
             return shape_of(data)
         if name in ("device", "dtype"):
             return None  # of no meaning in a graph; only handed on to functions that make constants
         raise unknown(f"tensor attribute {name}")
     return getattr(data, name)
-
-
-def _item(data: Any, index: Any) -> Any:
-    """Return a slice of a node; also an element of a size or of several results."""
-    if not isinstance(data, _GRAPH):
-        return data[index]
-    index = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in index:
-        at = index.index(Ellipsis)
-        missing = len(data.shape) - sum(part is not None for part in index) + 1
-        index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
-    if not all(isinstance(part, (int, slice)) or part is None for part in index):
-        raise unknown(f"indexing by {index!r}")
-    kept = [part for part in index if part is not None]
-    spans = [slice(part, part + 1 or None) if isinstance(part, int) else part for part in kept]
-    cut = [(axis, part.indices(size)) for axis, (part, size) in enumerate(zip(spans, data.shape, strict=False))
-           if part != slice(None)]  # fmt: skip
-    if cut:
-        start, stop, step = np.ascontiguousarray(np.array([limits for _, limits in cut]).T)
-        data = ops.slice(data, start, stop, step, np.array([axis for axis, _ in cut]))
-    dropped = [axis for axis, part in enumerate(kept) if isinstance(part, int)]
-    if dropped:
-        data = ops.squeeze(data, np.array(dropped))
-    new = [axis for axis, part in enumerate(p for p in index if not isinstance(p, int)) if part is None]
-    return ops.unsqueeze(data, np.array(new)) if new else data
 
 
 def _leaky_relu(data: Node, negative_slope: float = 0.01, inplace: bool = False) -> Node:
@@ -115,72 +103,6 @@ def _softmax(data: Node, dim: int, **_: Any) -> Node:
     return ops.softmax(data, dim % len(data.shape))
 
 
-def _concat(tensors: Sequence[Node], dim: int = 0) -> Node:
-    return ops.concat(list(tensors), dim) if len(tensors) > 1 else tensors[0]
-
-
-def _stack(tensors: Sequence[Node], dim: int = 0) -> Node:
-    rank = len(tensors[0].shape) + 1
-    return _concat([ops.unsqueeze(tensor, np.array([dim % rank])) for tensor in tensors], dim % rank)
-
-
-def _split(data: Node, sizes: int | Sequence[int], dim: int = 0) -> list[Node]:
-    length = shape_of(data)[dim]
-    if isinstance(sizes, int):
-        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
-    ends = np.cumsum([0, *sizes])
-    spans = itertools.pairwise(ends)
-    axis = dim % len(data.shape)
-    return [_item(data, (*[slice(None)] * axis, slice(int(start), int(end)))) for start, end in spans]
-
-
-def _chunk(data: Node, chunks: int, dim: int = 0) -> list[Node]:
-    return _split(data, -(-shape_of(data)[dim] // chunks), dim)
-
-
-def _reshape(data: Node, *shape: Any) -> Node:
-    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    return ops.reshape(data, np.array(sizes, np.int64), special_zero=False)
-
-
-def _flatten(data: Node, start_dim: int = 0, end_dim: int = -1) -> Node:
-    shape = list(shape_of(data))
-    end = end_dim % len(shape)
-    return _reshape(data, [*shape[:start_dim], -1, *shape[end + 1 :]])
-
-
-def _unflatten(data: Node, dim: int, sizes: Sequence[int]) -> Node:
-    shape = list(shape_of(data))
-    axis = dim % len(shape)
-    return _reshape(data, [*shape[:axis], *sizes, *shape[axis + 1 :]])
-
-
-def _permute(data: Node, *order: Any) -> Node:
-    axes = order[0] if len(order) == 1 else order
-    return ops.transpose(data, np.array([axis % len(data.shape) for axis in axes]))
-
-
-def _transpose(data: Node, first: int, second: int) -> Node:
-    order = list(range(len(data.shape)))
-    order[first], order[second] = order[second], order[first]
-    return ops.transpose(data, np.array(order))
-
-
-def _expand(data: Node, *shape: Any) -> Node:
-    sizes = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
-    own = [1] * (len(sizes) - len(data.shape)) + list(shape_of(data))
-    target = [mine if wanted == -1 else wanted for mine, wanted in zip(own, sizes, strict=True)]
-    return ops.broadcast(data, np.array(target))
-
-
-def _unsqueeze(data: Node, dim: int) -> Node:
-    return ops.unsqueeze(data, np.array([dim % (len(data.shape) + 1)]))
-
-
-def _squeeze(data: Node, dim: int) -> Node:
-    return ops.squeeze(data, np.array([dim]))
-
-
 def _arange(*limits: float, **_: Any) -> Node:
     values = np.arange(*limits)
     return ops.constant(values.astype(np.float32))
@@ -196,7 +118,7 @@ def _matmul(first: Node, second: Node) -> Node:
 
 def _where(condition: Node, first: Any, second: Any) -> Node:
     branches = [
-        value if isinstance(value, _GRAPH) else ops.constant(np.float32(value)) for value in (first, second)
+        value if isinstance(value, GRAPH) else ops.constant(np.float32(value)) for value in (first, second)
     ]
     return ops.select(condition, *branches)
 
@@ -265,7 +187,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     getattr: _attribute,
     operator.add: _add,
     operator.floordiv: _elementwise(_floor_divide, operator.floordiv),
-    operator.getitem: _item,
+    operator.getitem: item,
     operator.gt: _elementwise(ops.greater, operator.gt),
     operator.matmul: _matmul,
     operator.mod: _elementwise(ops.floor_mod, operator.mod),
@@ -279,14 +201,14 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.amax: _amax,
     torch.amin: _amin,
     torch.arange: _arange,
-    torch.cat: _concat,
-    torch.chunk: _chunk,
+    torch.cat: concat,
+    torch.chunk: chunk,
     torch.clamp: _clamp,
     torch.conv2d: conv2d,
     torch.cumsum: _cumulative_sum,
     torch.div: _divide,
     torch.exp: ops.exp,
-    torch.flatten: _flatten,
+    torch.flatten: flatten,
     torch.gather: lambda data, dim, index: ops.gather_elements(data, index, dim),
     torch.matmul: _matmul,
     torch.maximum: ops.maximum,
@@ -295,19 +217,19 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.mul: _multiply,
     torch.ones_like: _ones_like,
     torch.relu: ops.relu,
-    torch.reshape: _reshape,
+    torch.reshape: reshape,
     torch.round: lambda data: ops.round(data, "half_to_even"),
     torch.scatter_add: _scatter_add,
     torch.sigmoid: ops.sigmoid,
     torch.sign: ops.sign,
     torch.softmax: _softmax,
-    torch.split: _split,
+    torch.split: split,
     torch.sqrt: ops.sqrt,
-    torch.stack: _stack,
+    torch.stack: stack,
     torch.sub: _subtract,
     torch.sum: _sum,
     torch.tanh: ops.tanh,
-    torch.unsqueeze: _unsqueeze,
+    torch.unsqueeze: unsqueeze,
     torch.where: _where,
 }
 """Function -> its operation, called as the function is."""
@@ -317,34 +239,34 @@ METHODS: dict[str, Callable[..., Any]] = {
     "add": _add,
     "amax": _amax,
     "amin": _amin,
-    "chunk": _chunk,
+    "chunk": chunk,
     "clamp": _clamp,
     "contiguous": _same,
     "div": _divide,
     "exp": ops.exp,
-    "expand": _expand,
-    "flatten": _flatten,
+    "expand": expand,
+    "flatten": flatten,
     "float": _same,
     "long": lambda data: ops.convert(data, "i64"),
     "mean": _mean,
     "mul": _multiply,
-    "permute": _permute,
+    "permute": permute,
     "relu": ops.relu,
-    "reshape": _reshape,
+    "reshape": reshape,
     "sigmoid": ops.sigmoid,
     "sign": ops.sign,
     "size": lambda data, dim=None: shape_of(data) if dim is None else shape_of(data)[dim],
     "softmax": _softmax,
-    "split": _split,
+    "split": split,
     "sqrt": ops.sqrt,
-    "squeeze": _squeeze,
+    "squeeze": squeeze,
     "sub": _subtract,
     "sum": _sum,
     "tanh": ops.tanh,
     "to": _same,
-    "transpose": _transpose,
-    "unflatten": _unflatten,
-    "unsqueeze": _unsqueeze,
-    "view": _reshape,
+    "transpose": transpose,
+    "unflatten": unflatten,
+    "unsqueeze": unsqueeze,
+    "view": reshape,
 }
 """Name of a tensor's method -> its operation, called with the tensor and the arguments."""
