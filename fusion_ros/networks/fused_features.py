@@ -3,9 +3,10 @@
 RFN-Nest (Li et al., Information Fusion 73, 2021, section 5) and LRRNet (Li et al., IEEE TPAMI 2023, section 5.4)
 put their fusion modules between the two branches of Siamese trackers with a ResNet-50. Here the same modules stand
 behind a backbone that runs on a robot's CPU, and whose features are trained for a correlation filter.
-The backbone sees contrast without its strength, so fog in one image would count as much as a street in the other.
-Therefore the camera that sees more contrast at a place is given more weight there, an activity level as those of
-DenseFuse (Li and Wu, IEEE TIP 28, 2019).
+The backbone sees contrast without its strength, so a veil before one camera would count as much as a person
+before the other. Therefore the camera that sees more contrast at a place, compared with the rest of its image, is
+given more weight there, an activity level as those of DenseFuse (Li and Wu, IEEE TIP 28, 2019). Each camera is its
+own measure: a thermal image of little contrast may show as much as a colour image of much.
 
     infrared --> local contrast --> backbone ---> balance ---+
                                      (same)          |       +--> head --> fused
@@ -44,7 +45,8 @@ STRIDE = 4
 """Pixel pitch of the cells."""
 
 _AROUND = 7  # cells: side of the box whose mean and deviation are a pixel's surroundings
-_FAINT = 0.02  # of the range: a deviation about as large as this is noise; nothing counts as less
+_FAINT = 0.02  # of the range: a deviation about as large as this may be noise, and features of it stay weaker
+_LEAST = 0.005  # of the range: a deviation below it is noise, wherever it is
 _COEFFICIENTS, _BLOCKS = 8, 1  # of LRRNet's module: with those of its paper it would cost more than all else
 _TWICE = ("concatenation", "sum_and_difference")  # fusions that give twice the channels
 _WEAK = 0.05  # mean square of a cell's features; what is weaker stays weak
@@ -72,8 +74,9 @@ class FusedFeaturesSettings(Settings):
         bounds=(0, 1),
     )
     balance: float = setting(
-        0.5,
-        "Power of its local contrast with which a camera counts beside the other; 0: both count alike everywhere.",
+        0.4,
+        "Power of its local contrast, relative to its whole image's, with which a camera counts beside the other; "
+        "0: both count alike everywhere.",
         bounds=(0, 4),
     )
 
@@ -83,8 +86,8 @@ class CameraFeatures(NamedTuple):
 
     Attributes:
         values: ``(B, C, h, w)`` features, of both signs.
-        contrast: ``(B, 1, h, w)``: standard deviation of the grey values around a cell, of the full range, and
-            of faint noise, so that it is never 0.
+        contrast: ``(B, 1, h, w)``: standard deviation of the grey values around a cell, and of the faintest noise,
+            so that it is never 0; in units of its root mean square over the image.
     """
 
     values: Tensor
@@ -168,11 +171,13 @@ class FeatureBackbone(nn.Module):
 
         The mean square of a cell's features is below 1.
         """
-        normalised, contrast = local_contrast(image)
+        normalised, variance = local_contrast(image)
         plain = self.second(torch.relu(self.first(normalised)))
         features = plain + self.spread(torch.relu(self.gather(torch.relu(plain))))
+        seen = torch.sqrt(variance + _LEAST**2)
+        usual = torch.sqrt((variance + _LEAST**2).mean(dim=(2, 3), keepdim=True))
         return CameraFeatures(
-            features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK), contrast
+            features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK), seen / usual
         )
 
 
@@ -186,7 +191,7 @@ def balanced(infrared: CameraFeatures, visible: CameraFeatures, power: float) ->
     """Return both cameras' features, ``(B, C, h, w)``, weighed cell by cell by how much each sees there.
 
     The weights are ``2 c^p / (c^p + d^p)`` with a camera's contrast c, the other's d, and the power p. They add
-    up to 2, so that two cameras that see as much as each other keep their features.
+    up to 2, so that two cameras whose contrast is spread alike keep their features.
     """
     weight = 2 / (1 + (visible.contrast / infrared.contrast) ** power)
     return infrared.values * weight, visible.values * (2 - weight)
@@ -214,13 +219,13 @@ def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The same, of mean 0 and a deviation of at most about 1; rows and columns beyond the last whole cell are
-        left out. And what it was divided by, at the cells' centres: ``(B, 1, H / 4, W / 4)``.
+        left out. And the variance around the cells' centres, ``(B, 1, H / 4, W / 4)``, of the squared range.
     """
     height, width = image.shape[-2] // STRIDE * STRIDE, image.shape[-1] // STRIDE * STRIDE
     image = F.pad(image, (0, 1, 0, 1))[..., :height, :width]  # see ReCoNetRegister.velocity_of
     centred = image - _of_pixels(_surroundings(image))
-    variance = _surroundings(centred * centred) + _FAINT**2
-    return centred / torch.sqrt(_of_pixels(variance)), torch.sqrt(variance)
+    variance = _surroundings(centred * centred)
+    return centred / torch.sqrt(_of_pixels(variance) + _FAINT**2), variance
 
 
 def _surroundings(values: Tensor) -> Tensor:
