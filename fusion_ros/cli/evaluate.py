@@ -60,6 +60,7 @@ fusion-ros evaluate --bag drive1 drive2 --rgb-topic /rgb/image_raw --method reco
 fusion-ros evaluate --thermal ir --rgb vis --method average --misalign shift:3,shift:5,shift:8 --out report
 fusion-ros evaluate --thermal ir --rgb vis --method pca --degrade default --metrics paper=didfuse --out report
 fusion-ros evaluate --thermal ir --rgb vis --align none,ecc_affine,structural --misalign shift:8 --out report
+fusion-ros evaluate --thermal ir --rgb vis --align structural --misalign shift:3 --metrics Qabf,MI --out report
 fusion-ros evaluate --align none,structural,matching_register --synthetic --out report
 fusion-ros evaluate --tracking rgb thermal fused --synthetic --out report
 fusion-ros evaluate --tracking rgb fused --sequences rgbt234=data/RGBT234 --vot --out report"""
@@ -90,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         default=_DEFAULT,
         metavar="NAME,...",
-        help="EN, SD:root_sum_sq_01, paper=rfn_nest, all, ...; see 'fusion-ros metrics' (default: default)",
+        help="EN, SD:root_sum_sq_01, paper=rfn_nest, all, ...; see 'fusion-ros metrics' (default: default; with "
+        "--align: none, else of what aligned pairs are fused to)",
     )
     stress = parser.add_argument_group("stress")
     stress.add_argument(
@@ -133,8 +135,9 @@ def main(args: argparse.Namespace) -> int:
         from .evaluate_alignment import evaluate_aligners
 
         _check_numbers(args)
-        _check_packages(())
-        return evaluate_aligners(args, _facts(), progress)
+        columns = () if args.metrics == _DEFAULT else _stills(args.metrics, "pairs are aligned one by one")
+        _check_packages(columns)
+        return evaluate_aligners(args, _facts(), progress, columns)
     folder = ReportFolder(args.out, _REPORTS, _WORK)
     folder.refuse_finished(args.overwrite)
     _check_numbers(args)
@@ -249,10 +252,14 @@ def _columns(choice: str, recordings: Sequence[Recording]) -> tuple[Column, ...]
     """Return the columns chosen: by default with those of video where there is one, never where there is none."""
     if any(recording.is_sequence for recording in recordings):
         return select_columns(f"{choice},video" if choice == _DEFAULT else choice)
-    columns = select_columns(choice)
-    stills = tuple(column for column in columns if column.metric.needs is not Needs.VIDEO)
+    return _stills(choice, "give a video, a bag, or --sequence")
+
+
+def _stills(choice: str, otherwise: str) -> tuple[Column, ...]:
+    """Return the columns chosen that need single images only; where there is none, the error ends with a text."""
+    stills = tuple(column for column in select_columns(choice) if column.metric.needs is not Needs.VIDEO)
     if not stills:
-        raise FusionError(f"--metrics: {choice} compares consecutive frames; give a video, a bag, or --sequence")
+        raise FusionError(f"--metrics: {choice} compares consecutive frames; {otherwise}")
     return stills
 
 

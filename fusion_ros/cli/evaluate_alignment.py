@@ -25,6 +25,7 @@ from ..evaluation.registration.street import MOST_PAIRS, USUAL_PAIRS, StreetPair
 from ..evaluation.registration.tables import markdown
 from ..evaluation.results import AS_RECORDED
 from ..frame import Sensor
+from ..metrics import Column
 from ..pipeline import FusionSettings
 from ..synthetic.misalign import parse_misalignments
 from .evaluation_inputs import chosen_recordings
@@ -40,23 +41,26 @@ _MISALIGNMENTS = "shift:3,shift:8,affine:8,elastic:4,perspective:8,mixed:4"
 _REPORTS = ("alignment.csv", "alignment.json", "times.json", "alignment.md", "alignment.png", "alignment.html")
 _PICTURES = "alignment_pictures"
 _WORK = ".unfinished_alignment"
-_FORBIDDEN = ("method", "fused_topic", "degrade", "cluster", "fused", "metrics", "model")
+_FORBIDDEN = ("method", "fused_topic", "degrade", "cluster", "fused", "model")
 _NOT_OF_THE_STREET = (
-    "rgb", "thermal", "bag", "names", "sequence", "salvage", "misalign", "alignment.mode", "alignment.homography",
-    "alignment.calibration_file", "alignment.translation", "alignment.rotation", "alignment.rectified",
-    "alignment.undistort", "output.scale",
+    "rgb", "thermal", "bag", "names", "sequence", "salvage", "misalign", "metrics", "alignment.mode",
+    "alignment.homography", "alignment.calibration_file", "alignment.translation", "alignment.rotation",
+    "alignment.rectified", "alignment.undistort", "output.scale",
 )  # fmt: skip
-_PARALLAX = "parallax.csv"
+_PARALLAX, _QUALITY = "parallax.csv", "quality.csv"
 _PAIRS_SHOWN = 3
 
 
-def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progress: Progress) -> int:
+def evaluate_aligners(
+    args: argparse.Namespace, facts: Mapping[str, str], progress: Progress, columns: tuple[Column, ...] = ()
+) -> int:
     """Measure, report, and say by the exit status whether everything could be read.
 
     Args:
         args: The verb's, with ``align``; ``out`` is a path.
         facts: For people: command line, versions, ...
         progress: Shows how far it is, given the number of pairs.
+        columns: Metrics of the fused image of each deformed pair.
 
     Raises:
         FusionError: The options do not go together, or not one pair could be measured.
@@ -64,7 +68,7 @@ def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progre
     refuse_options(args, _FORBIDDEN, "--align measures aligners, which have no use for")
     folder = ReportFolder(args.out, _REPORTS, _WORK)
     folder.refuse_finished(args.overwrite)
-    plan = _plan(args)
+    plan = _plan(args, columns)
     with progress(plan.count) as on_pairs:
         evaluation = run(
             plan,
@@ -84,7 +88,7 @@ def evaluate_aligners(args: argparse.Namespace, facts: Mapping[str, str], progre
     return 1 if evaluation.problems else 0
 
 
-def _plan(args: argparse.Namespace) -> AlignmentPlan:
+def _plan(args: argparse.Namespace, columns: tuple[Column, ...]) -> AlignmentPlan:
     settings = settings_from(args, FusionSettings)
     if settings.reference != "rgb":
         raise FusionError(
@@ -109,6 +113,7 @@ def _plan(args: argparse.Namespace) -> AlignmentPlan:
         conditions=tuple(map(Condition, misalignments)),
         settings=settings,
         seed=args.seed,
+        columns=columns,
     )
 
 
@@ -221,4 +226,6 @@ def _write(evaluation: AlignmentEvaluation, sheets: Sequence[Sheet], folder: Rep
     }
     if evaluation.parallax:
         contents[_PARALLAX] = evaluation.parallax_csv()
+    if evaluation.metrics:
+        contents[_QUALITY] = evaluation.quality_csv()
     folder.write(contents, _PICTURES, sheets)

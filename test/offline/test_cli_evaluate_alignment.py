@@ -108,6 +108,27 @@ def test_several_processes_and_a_run_that_goes_on_give_the_same_table(folders, m
     assert (folders / "again" / "alignment.csv").read_bytes() == wanted
 
 
+def test_what_aligned_pairs_are_fused_to_is_measured_where_metrics_are_named(folders):
+    asked = ["--metrics", "Qabf,MI,video", "--thermal", folders / "rgb"]
+    assert _evaluate(folders, *asked) == 0
+    table = (folders / "out" / "quality.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
+    keys = list(dict.fromkeys(row["metric"] for row in rows))
+    assert [key.partition(":")[0] for key in keys] == ["Qabf", "MI"]
+    assert len(rows) == 5 * 2 * 2 * 2
+    found = json.loads((folders / "out" / "alignment.json").read_text())["fused_quality"]
+    for key in keys:
+        mine = [r for r in rows if (r["aligner"], r["condition"], r["metric"]) == ("none", "shift 3 px", key)]
+        assert found["none"]["shift 3 px"][key]["mean"] == pytest.approx(
+            np.mean([float(r["value"]) for r in mine])
+        )
+        kept = [each["shift 3 px"][key]["mean"] / each["shift 3 px"][key]["undeformed"] for each in found.values()]
+        assert kept[0] < 0.8 < 0.9 < kept[1], (key, kept)  # none, ecc_affine
+        assert f"## Fused quality, {key}" in (folders / "out" / "alignment.md").read_text()
+    assert _evaluate(folders, *asked, "--workers", 2, out="again") == 0
+    assert (folders / "again" / "quality.csv").read_text() == table
+
+
 def test_one_bad_file_costs_that_pair_and_is_said(folders, capsys):
     (folders / "rgb" / "2.png").write_bytes((folders / "rgb" / "2.png").read_bytes()[:200])
     assert _evaluate(folders, align="none") == 1
@@ -128,7 +149,8 @@ def test_a_finished_report_is_kept(folders, capsys):
     ("options", "reason"),
     [
         (["--method", "average"], "no use for --method"),
-        (["--degrade", "darkness:20", "--metrics", "EN"], "no use for --degrade, --metrics"),
+        (["--degrade", "darkness:20"], "no use for --degrade"),
+        (["--metrics", "video"], "compares consecutive frames; pairs are aligned one by one"),
         (["--reference", "thermal"], "expected --reference rgb"),
         (["--align", "ecc_afine"], "did you mean 'ecc_affine'?"),
         (["--align", "none,none"], "'none' is named twice"),
@@ -173,6 +195,7 @@ def test_parallax_of_the_street_is_measured_by_distance(tmp_path, capsys):
     [
         (["0"], "--synthetic: expected 1 to 1000 pairs, got 0"),
         (["1", "--misalign", "shift:3"], "no use for --misalign"),
+        (["1", "--metrics", "EN"], "no use for --metrics"),
         (["1", "--rgb", "a", "--thermal", "b"], "no use for --rgb, --thermal"),
         (["1", "--alignment.mode", "resize"], "no use for --alignment.mode"),
         (["1", "--vot"], "--vot: belong to --tracking"),

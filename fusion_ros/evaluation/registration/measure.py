@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -37,11 +38,13 @@ from ...errors import FusionError
 from ...frame import Frame, FramePair
 from ...geometry.warp import flow_positions, valid_mask, warp_by_flow
 from ...imaging import luma
+from ...metrics import Column
 from ...synthetic.misalign import inverse_field
 from ..conditions import Condition, Conditioner
 from ..results import AS_RECORDED
 from .aligners import Aligner, Answer
 from .parallax import Parallax, ParallaxRecord, places_of, records_of
+from .quality import QualityRecord, qualities
 from .results import AlignmentRecord
 
 __all__ = [
@@ -153,8 +156,12 @@ def label_error(case: Case, flow: np.ndarray) -> float:
 
 
 def measure_pair(
-    images: PairImages, aligners: Sequence[Aligner], conditions: Sequence[Condition], seed: int = 0
-) -> Iterator[AlignmentRecord | ParallaxRecord | str]:
+    images: PairImages,
+    aligners: Sequence[Aligner],
+    conditions: Sequence[Condition],
+    seed: int = 0,
+    columns: Sequence[Column] = (),
+) -> Iterator[AlignmentRecord | ParallaxRecord | QualityRecord | str]:
     """Yield what every aligner is worth on one pair, as recorded and under every condition; problems as texts.
 
     On the pair as recorded the known part is what the aligner adds: the mean length of what it finds once more,
@@ -163,6 +170,7 @@ def measure_pair(
     Args:
         conditions: Misalignments.
         seed: Of whatever is random.
+        columns: Metrics of the fused image of each deformed pair.
     """
     if images.parallax is not None:
         yield from _measured_parallax(images, images.parallax, aligners)
@@ -185,9 +193,27 @@ def measure_pair(
         for case, answer in zip(cases, answers, strict=True):
             known = known_part_error(case, answer.flow, first.flow)
             yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
+            if columns:
+                undeformed = _Laid(moved, _seen_at(first.flow, valid))
+                yield from _quality_records(images, aligner, case, answer, undeformed, columns)
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
             if answer.problem:
                 yield _problem(images, aligner, case, answer)
+
+
+class _Laid(NamedTuple):
+    """The undeformed thermal image as an aligner lays it, and where it lies."""
+
+    thermal: np.ndarray
+    seen: np.ndarray
+
+
+def _quality_records(
+    images: PairImages, aligner: Aligner, case: Case, answer: Answer, undeformed: _Laid, columns: Sequence[Column]
+) -> Iterator[QualityRecord]:
+    names = {"source": images.source, "frame": images.frame, "aligner": aligner.name, "condition": case.condition}
+    aligned = warp_by_flow(case.moving, answer.flow)
+    yield from qualities(aligned, undeformed.thermal, case.fixed, case.compared & undeformed.seen, columns, names)
 
 
 def _measured_parallax(
@@ -246,6 +272,12 @@ def _mean_length(flow: np.ndarray, where: np.ndarray) -> float:
     if not where.any():
         return float("nan")
     return float(np.hypot(flow[..., 0], flow[..., 1])[where].mean(dtype=np.float64))
+
+
+def _seen_at(flow: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Return where a flow points into the image, and to what is valid."""
+    inside = valid_mask(*flow_positions(flow), flow.shape[:2])
+    return inside if valid is None else inside & valid
 
 
 def _mask_at(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from ..bootstrap import Stratum, mean_interval
 from ..figures import time_figures, without_nan
 from ..results import AS_RECORDED
 from .parallax import EVERYWHERE, OUTLINES, TABLE, WHOLE, ParallaxRecord, ParallaxSummary, Span
+from .quality import QualityRecord, QualitySummary
 
 __all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "Summary"]
 
@@ -114,6 +115,8 @@ class AlignmentEvaluation:
         records: Sorted by recording, pair, aligner and condition.
         problems: What could not be read or run, one sentence each.
         parallax: Of rendered pairs, the errors by distance; sorted likewise.
+        quality: What fused images of deformed pairs are worth; sorted likewise.
+        metrics: Keys of what was measured of them.
     """
 
     facts: Mapping[str, str]
@@ -123,6 +126,8 @@ class AlignmentEvaluation:
     records: Sequence[AlignmentRecord]
     problems: Sequence[str] = field(default=())
     parallax: Sequence[ParallaxRecord] = field(default=())
+    quality: Sequence[QualityRecord] = field(default=())
+    metrics: Sequence[str] = field(default=())
 
     def select(self, aligner: str, condition: str) -> Iterator[AlignmentRecord]:
         """Yield the records of one aligner under one condition."""
@@ -151,6 +156,11 @@ class AlignmentEvaluation:
         """Return how far an aligner is off at some distance, over all rendered pairs."""
         key = (aligner, place, *span)
         return ParallaxSummary.of([r for r in self.parallax if (r.aligner, r.place, r.near_m, r.far_m) == key])
+
+    def fused_quality(self, aligner: str, condition: str, metric: str) -> QualitySummary:
+        """Return what one metric says of the fused images of deformed pairs, over all of them."""
+        key = (aligner, condition, metric)
+        return QualitySummary.of([r for r in self.quality if (r.aligner, r.condition, r.metric) == key])
 
     @cached_property
     def _summaries(self) -> dict[tuple[str, str], Summary]:
@@ -201,6 +211,10 @@ class AlignmentEvaluation:
         """Return one line a rendered pair, aligner and span of distances; equal evaluations give equal bytes."""
         return _csv([each.name for each in fields(ParallaxRecord)], self.parallax)
 
+    def quality_csv(self) -> str:
+        """Return one line a deformed pair, aligner and metric; equal evaluations give equal bytes."""
+        return _csv([each.name for each in fields(QualityRecord)], self.quality)
+
     def to_json(self) -> str:
         """Return everything but the single records and the times; equal evaluations give equal bytes."""
         summaries = {
@@ -219,7 +233,18 @@ class AlignmentEvaluation:
         }
         if self.parallax:
             content["parallax"] = {aligner.name: self._parallax_json(aligner.name) for aligner in self.aligners}
+        if self.metrics:
+            content["fused_quality"] = {
+                aligner.name: self._quality_json(aligner.name) for aligner in self.aligners
+            }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    def _quality_json(self, aligner: str) -> dict[str, object]:
+        return {
+            name: {key: without_nan(asdict(self.fused_quality(aligner, name, key))) for key in self.metrics}
+            for name in self.conditions
+            if name != AS_RECORDED
+        }
 
     def _parallax_json(self, aligner: str) -> dict[str, object]:
         return {
@@ -235,7 +260,7 @@ class AlignmentEvaluation:
         return json.dumps({"format": FORMAT, "ms": times}, indent=1) + "\n"
 
 
-def _csv(names: Sequence[str], records: Sequence[AlignmentRecord | ParallaxRecord]) -> str:
+def _csv(names: Sequence[str], records: Sequence[AlignmentRecord | ParallaxRecord | QualityRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)

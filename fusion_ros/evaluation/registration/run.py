@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ...engines import EngineSettings
+from ...metrics import Column
 from ...pipeline import FusionSettings
 from ..conditions import Condition
 from ..executors import in_processes
@@ -17,6 +18,7 @@ from .aligners import Aligner, open_aligner
 from .measure import measure_pair
 from .pair_sources import PairSource
 from .parallax import ParallaxRecord
+from .quality import QualityRecord
 from .results import AlignerFacts, AlignmentEvaluation, AlignmentRecord
 
 __all__ = ["AlignmentPlan", "opened", "run"]
@@ -34,6 +36,7 @@ class AlignmentPlan:
         conditions: Misalignments that the pairs are given; none where the truth about them as they are is known.
         settings: How a pair comes onto one grid, and what runs networks; the model of it is not used.
         seed: Of whatever is random.
+        columns: Metrics of the fused image of each deformed pair, if any.
     """
 
     sources: tuple[PairSource, ...]
@@ -41,6 +44,7 @@ class AlignmentPlan:
     conditions: tuple[Condition, ...]
     settings: FusionSettings
     seed: int = 0
+    columns: tuple[Column, ...] = ()
 
     @property
     def count(self) -> int:
@@ -67,6 +71,7 @@ class AlignmentPlan:
             [condition.name for condition in self.conditions],
             settings_identity(self.settings),
             self.seed,
+            [column.key for column in self.columns],
         ]
         return part_digest(content)
 
@@ -78,6 +83,7 @@ class _Found:
     records: tuple[AlignmentRecord, ...]
     problems: tuple[str, ...]
     parallax: tuple[ParallaxRecord, ...] = ()
+    quality: tuple[QualityRecord, ...] = ()
 
 
 def run(
@@ -118,6 +124,8 @@ def run(
         records=tuple(record for result in results for record in result.records),
         problems=tuple(problem for result in results for problem in result.problems),
         parallax=tuple(record for result in results for record in result.parallax),
+        quality=tuple(record for result in results for record in result.quality),
+        metrics=tuple(column.key for column in plan.columns),
     )
 
 
@@ -129,17 +137,18 @@ def opened(name: str, engine: EngineSettings) -> Aligner:
 
 def _do(plan: AlignmentPlan) -> _Found:
     aligners = [opened(aligner.name, plan.settings.engine) for aligner in plan.aligners]
-    found: list[AlignmentRecord | ParallaxRecord | str] = []
+    found: list[AlignmentRecord | ParallaxRecord | QualityRecord | str] = []
     for source in plan.sources:
         for images in source.pairs(plan.settings):
             if isinstance(images, str):
                 found.append(images)
             else:
-                found += measure_pair(images, aligners, plan.conditions, plan.seed)
+                found += measure_pair(images, aligners, plan.conditions, plan.seed, plan.columns)
     return _Found(
         tuple(each for each in found if isinstance(each, AlignmentRecord)),
         tuple(each for each in found if isinstance(each, str)),
         tuple(each for each in found if isinstance(each, ParallaxRecord)),
+        tuple(each for each in found if isinstance(each, QualityRecord)),
     )
 
 
@@ -165,4 +174,5 @@ def _read(text: str) -> _Found:
     content = json.loads(text)
     records = tuple(AlignmentRecord(**record) for record in content["records"])
     parallax = tuple(ParallaxRecord(**record) for record in content["parallax"])
-    return _Found(records, tuple(content["problems"]), parallax)
+    quality = tuple(QualityRecord(**record) for record in content["quality"])
+    return _Found(records, tuple(content["problems"]), parallax, quality)

@@ -27,6 +27,7 @@ def tables(evaluation: AlignmentEvaluation) -> list[Table]:
     if stressed:
         note = "Distance from the pairs' own labels: mean px (median)."
         found.append(_by_condition(evaluation, "Label error", note, stressed, _label_cell))
+        found += [_of_quality(evaluation, stressed, metric) for metric in evaluation.metrics]
     return [*found, _failures(evaluation)]
 
 
@@ -128,6 +129,24 @@ def _by_distance(evaluation: AlignmentEvaluation, place: str) -> Table:
 
 def _by_distance_cell(found: ParallaxSummary) -> str:
     return f"{_px(found.mean_px)} ({_px(found.median_px)}), {_px(found.p90_px)}, {_share(found.far)}"
+
+
+def _of_quality(evaluation: AlignmentEvaluation, conditions: Sequence[str], metric: str) -> Table:
+    rows = []
+    for aligner in evaluation.aligners:
+        found = [evaluation.fused_quality(aligner.name, name, metric) for name in conditions]
+        rows.append([aligner.name, *(_quality_cell(each.mean, each.kept) for each in found)])
+    return Table(
+        f"Fused quality, {metric}",
+        "Of the deformed pair, aligned and fused by Laplacian pyramids, against the RGB image and the undeformed "
+        "thermal image as the same aligner lays it: mean, and its share of what fusing those two gives.",
+        ["aligner", *conditions],
+        rows,
+    )
+
+
+def _quality_cell(mean: float, kept: float) -> str:
+    return "-" if math.isnan(mean) else f"{mean:.3f} ({100.0 * kept:.1f} %)"
 
 
 def _failures(evaluation: AlignmentEvaluation) -> Table:
