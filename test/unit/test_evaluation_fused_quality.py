@@ -11,7 +11,7 @@ from fusion_ros.classical.pyramid import laplacian
 from fusion_ros.evaluation.conditions import Condition
 from fusion_ros.evaluation.registration import PairImages, measure_pair, open_aligner
 from fusion_ros.evaluation.registration.aligners import Aligner
-from fusion_ros.evaluation.registration.quality import QualityRecord, QualitySummary
+from fusion_ros.evaluation.registration.quality import TRUTH, QualityRecord, QualitySummary
 from fusion_ros.geometry.warp import inner_rectangle
 from fusion_ros.metrics import evaluate, select_columns
 from fusion_ros.synthetic.misalign import Misalignment
@@ -48,10 +48,12 @@ class _Scripted:
         return Estimate(self.flows.pop(0), 1.0)
 
 
-def _measured(pair: PairImages, aligner: Aligner) -> dict[str, QualityRecord]:
+def _measured(pair: PairImages, aligner: Aligner, of: str | None = None) -> dict[str, QualityRecord]:
+    of = of or aligner.name
     found = list(measure_pair(pair, [aligner], [SHIFT], seed=3, columns=COLUMNS))
     assert not [each for each in found if isinstance(each, str)]
-    return {r.metric.partition(":")[0]: r for r in found if isinstance(r, QualityRecord)}
+    records = [each for each in found if isinstance(each, QualityRecord) and each.aligner == of]
+    return {record.metric.partition(":")[0]: record for record in records}
 
 
 def _undoing(offset: tuple[float, float]) -> tuple[float, float]:
@@ -70,6 +72,13 @@ def test_who_undoes_the_deformation_keeps_the_quality_whatever_the_label_is_wort
     for name, record in off.items():
         assert record.value < 0.97 * exact[name].value, name
         assert record.undeformed == exact[name].undeformed
+
+
+def test_the_true_answer_is_measured_beside_the_aligners(pair):
+    exact = Aligner("exact", _Scripted((0.0, 0.0), (0.0, 0.0), _undoing((0.0, 0.0))))
+    truth = _measured(pair, open_aligner("none"), of=TRUTH)
+    for name, record in _measured(pair, exact).items():
+        assert (truth[name].value, truth[name].undeformed) == pytest.approx((record.value, record.undeformed))
 
 
 def test_doing_nothing_is_worth_what_fusing_the_deformed_pair_is(pair):

@@ -44,7 +44,7 @@ from ..conditions import Condition, Conditioner
 from ..results import AS_RECORDED
 from .aligners import Aligner, Answer
 from .parallax import Parallax, ParallaxRecord, places_of, records_of
-from .quality import QualityRecord, qualities
+from .quality import TRUTH, QualityRecord, qualities
 from .results import AlignmentRecord
 
 __all__ = [
@@ -182,6 +182,10 @@ def measure_pair(
         except FusionError as error:
             yield f"{images.source}, {images.frame}, {condition.name}: {error}"
     plain = recorded(images)
+    if columns:
+        undeformed = _Laid(plain.moving, plain.compared)
+        for case in cases:
+            yield from _quality_records(images, TRUTH, case, case.wanted, undeformed, columns)
     for aligner in aligners:
         first = aligner(plain.moving, plain.fixed, plain.valid)
         moved = warp_by_flow(plain.moving, first.flow)
@@ -195,7 +199,7 @@ def measure_pair(
             yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
             if columns:
                 undeformed = _Laid(moved, _seen_at(first.flow, valid))
-                yield from _quality_records(images, aligner, case, answer, undeformed, columns)
+                yield from _quality_records(images, aligner.name, case, answer.flow, undeformed, columns)
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
             if answer.problem:
                 yield _problem(images, aligner, case, answer)
@@ -209,10 +213,10 @@ class _Laid(NamedTuple):
 
 
 def _quality_records(
-    images: PairImages, aligner: Aligner, case: Case, answer: Answer, undeformed: _Laid, columns: Sequence[Column]
+    images: PairImages, aligner: str, case: Case, flow: np.ndarray, undeformed: _Laid, columns: Sequence[Column]
 ) -> Iterator[QualityRecord]:
-    names = {"source": images.source, "frame": images.frame, "aligner": aligner.name, "condition": case.condition}
-    aligned = warp_by_flow(case.moving, answer.flow)
+    names = {"source": images.source, "frame": images.frame, "aligner": aligner, "condition": case.condition}
+    aligned = warp_by_flow(case.moving, flow)
     yield from qualities(aligned, undeformed.thermal, case.fixed, case.compared & undeformed.seen, columns, names)
 
 

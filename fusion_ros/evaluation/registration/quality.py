@@ -4,8 +4,8 @@ Metrics of fusion compare a fused image with its sources. Of two cameras' images
 not, they punish an aligner that lays them better than the set's own label. So, as with the known part of an
 aligner's error (:mod:`.measure`), the thermal source is the undeformed image as the same aligner lays it. The
 fused image of the deformed pair is held against that and the RGB image, and beside it the one that fusing these
-two gives. An aligner that always gives the true answer loses nothing but what sampling once more takes; one that
-does nothing loses what the deformation costs.
+two gives. One that does nothing loses what the deformation costs. What sampling once more takes is lost even by
+the true answer, which is measured beside the aligners.
 
 Images are fused by Laplacian pyramids, which need no weights and hide no misalignment.
 """
@@ -22,7 +22,10 @@ from ...classical.pyramid import laplacian
 from ...geometry.warp import inner_rectangle
 from ...metrics import Column, evaluate
 
-__all__ = ["QualityRecord", "QualitySummary", "qualities"]
+__all__ = ["TRUTH", "QualityRecord", "QualitySummary", "qualities"]
+
+TRUTH = "true answer"
+"""Stands for an aligner that leaves the pair as recorded as it is, and undoes every deformation exactly."""
 
 _LEAST_SIDE = 32  # px of what both pairs show; metrics need some room
 _DECIMALS = 6  # of a metric: beyond them the number of threads may decide

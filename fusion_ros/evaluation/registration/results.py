@@ -16,7 +16,7 @@ from ..bootstrap import Stratum, mean_interval
 from ..figures import time_figures, without_nan
 from ..results import AS_RECORDED
 from .parallax import EVERYWHERE, OUTLINES, TABLE, WHOLE, ParallaxRecord, ParallaxSummary, Span
-from .quality import QualityRecord, QualitySummary
+from .quality import TRUTH, QualityRecord, QualitySummary
 
 __all__ = ["FAR_PX", "AlignerFacts", "AlignmentEvaluation", "AlignmentRecord", "Summary"]
 
@@ -234,9 +234,8 @@ class AlignmentEvaluation:
         if self.parallax:
             content["parallax"] = {aligner.name: self._parallax_json(aligner.name) for aligner in self.aligners}
         if self.metrics:
-            content["fused_quality"] = {
-                aligner.name: self._quality_json(aligner.name) for aligner in self.aligners
-            }
+            names = [TRUTH, *(aligner.name for aligner in self.aligners)]
+            content["fused_quality"] = {name: self._quality_json(name) for name in names}
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def _quality_json(self, aligner: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from ..document import Document, Table
 from ..results import AS_RECORDED
 from .parallax import EVERYWHERE, FEWEST, OUTLINES, TABLE, WHOLE, ParallaxSummary
+from .quality import TRUTH
 from .results import FAR_PX, AlignmentEvaluation, Summary
 
 __all__ = ["document", "markdown", "tables"]
@@ -133,13 +134,14 @@ def _by_distance_cell(found: ParallaxSummary) -> str:
 
 def _of_quality(evaluation: AlignmentEvaluation, conditions: Sequence[str], metric: str) -> Table:
     rows = []
-    for aligner in evaluation.aligners:
-        found = [evaluation.fused_quality(aligner.name, name, metric) for name in conditions]
-        rows.append([aligner.name, *(_quality_cell(each.mean, each.kept) for each in found)])
+    for aligner in (TRUTH, *(aligner.name for aligner in evaluation.aligners)):
+        found = [evaluation.fused_quality(aligner, name, metric) for name in conditions]
+        rows.append([aligner, *(_quality_cell(each.mean, each.kept) for each in found)])
     return Table(
         f"Fused quality, {metric}",
         "Of the deformed pair, aligned and fused by Laplacian pyramids, against the RGB image and the undeformed "
-        "thermal image as the same aligner lays it: mean, and its share of what fusing those two gives.",
+        "thermal image as the same aligner lays it: mean, and its share of what fusing those two gives. The true "
+        "answer loses what sampling takes.",
         ["aligner", *conditions],
         rows,
     )
