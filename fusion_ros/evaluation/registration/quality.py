@@ -20,6 +20,7 @@ import numpy as np
 
 from ...classical.pyramid import laplacian
 from ...geometry.warp import inner_rectangle
+from ...imaging import to_uint8
 from ...metrics import Column, evaluate
 
 __all__ = ["TRUTH", "QualityRecord", "QualitySummary", "qualities"]
@@ -104,7 +105,7 @@ def qualities(
         return
     # Fused whole and cut afterwards: the border of the cut is no border of the images.
     thermal, visible, mine, best = (
-        _grey(image)[where]
+        to_uint8(image)[where]
         for image in (undeformed, fixed, laplacian(aligned, fixed), laplacian(undeformed, fixed))
     )
     value, reached = (evaluate(thermal, visible, fused, columns) for fused in (mine, best))
@@ -113,7 +114,3 @@ def qualities(
         yield QualityRecord(
             **names, metric=key, value=round(value[key], _DECIMALS), undeformed=round(reached[key], _DECIMALS)
         )
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
