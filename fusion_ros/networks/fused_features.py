@@ -174,11 +174,10 @@ class FeatureBackbone(nn.Module):
         normalised, variance = local_contrast(image)
         plain = self.second(torch.relu(self.first(normalised)))
         features = plain + self.spread(torch.relu(self.gather(torch.relu(plain))))
-        seen = torch.sqrt(variance + _LEAST**2)
-        usual = torch.sqrt((variance + _LEAST**2).mean(dim=(2, 3), keepdim=True))
-        return CameraFeatures(
-            features / torch.sqrt((features * features).mean(dim=1, keepdim=True) + _WEAK), seen / usual
-        )
+        energy = (features * features).mean(dim=1, keepdim=True)
+        variance = variance + _LEAST**2
+        contrast = torch.sqrt(variance) / torch.sqrt(variance.mean(dim=(2, 3), keepdim=True))
+        return CameraFeatures(features / torch.sqrt(energy + _WEAK), contrast)
 
 
 def _head(settings: FusedFeaturesSettings) -> nn.Module:

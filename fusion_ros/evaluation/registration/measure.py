@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,7 +43,7 @@ from ..conditions import Condition, Conditioner
 from ..results import AS_RECORDED
 from .aligners import Aligner, Answer
 from .parallax import Parallax, ParallaxRecord, places_of, records_of
-from .quality import TRUTH, QualityRecord, qualities
+from .quality import TRUTH, QualityRecord, Undeformed, qualities
 from .results import AlignmentRecord
 
 __all__ = [
@@ -183,9 +182,8 @@ def measure_pair(
             yield f"{images.source}, {images.frame}, {condition.name}: {error}"
     plain = recorded(images)
     if columns:
-        undeformed = _Laid(plain.moving, plain.compared)
-        for case in cases:
-            yield from _quality_records(images, TRUTH, case, case.wanted, undeformed, columns)
+        undeformed = Undeformed.of(plain.moving, plain.fixed, plain.compared)
+        yield from _quality_records(images, TRUTH, cases, [case.wanted for case in cases], undeformed, columns)
     for aligner in aligners:
         first = aligner(plain.moving, plain.fixed, plain.valid)
         moved = warp_by_flow(plain.moving, first.flow)
@@ -197,27 +195,27 @@ def measure_pair(
         for case, answer in zip(cases, answers, strict=True):
             known = known_part_error(case, answer.flow, first.flow)
             yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
-            if columns:
-                undeformed = _Laid(moved, _seen_at(first.flow, valid))
-                yield from _quality_records(images, aligner.name, case, answer.flow, undeformed, columns)
+        if columns:
+            undeformed = Undeformed.of(moved, plain.fixed, _seen_at(first.flow, valid))
+            flows = [answer.flow for answer in answers]
+            yield from _quality_records(images, aligner.name, cases, flows, undeformed, columns)
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
             if answer.problem:
                 yield _problem(images, aligner, case, answer)
 
 
-class _Laid(NamedTuple):
-    """The undeformed thermal image as an aligner lays it, and where it lies."""
-
-    thermal: np.ndarray
-    seen: np.ndarray
-
-
 def _quality_records(
-    images: PairImages, aligner: str, case: Case, flow: np.ndarray, undeformed: _Laid, columns: Sequence[Column]
+    images: PairImages,
+    aligner: str,
+    cases: Sequence[Case],
+    flows: Sequence[np.ndarray],
+    undeformed: Undeformed,
+    columns: Sequence[Column],
 ) -> Iterator[QualityRecord]:
-    names = {"source": images.source, "frame": images.frame, "aligner": aligner, "condition": case.condition}
-    aligned = warp_by_flow(case.moving, flow)
-    yield from qualities(aligned, undeformed.thermal, case.fixed, case.compared & undeformed.seen, columns, names)
+    names = {"source": images.source, "frame": images.frame, "aligner": aligner}
+    for case, flow in zip(cases, flows, strict=True):
+        aligned = warp_by_flow(case.moving, flow)
+        yield from qualities(aligned, undeformed, case.compared, columns, {**names, "condition": case.condition})
 
 
 def _measured_parallax(

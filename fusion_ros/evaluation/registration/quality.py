@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ...geometry.warp import inner_rectangle
 from ...imaging import to_uint8
 from ...metrics import Column, evaluate
 
-__all__ = ["TRUTH", "QualityRecord", "QualitySummary", "qualities"]
+__all__ = ["TRUTH", "QualityRecord", "QualitySummary", "Undeformed", "qualities"]
 
 TRUTH = "true answer"
 """Stands for an aligner that leaves the pair as recorded as it is, and undoes every deformation exactly."""
@@ -80,10 +81,30 @@ class QualitySummary:
         return cls(len(found), *means)
 
 
+class Undeformed(NamedTuple):
+    """The pair as recorded, as an aligner lays it.
+
+    Attributes:
+        thermal: ``(H, W)`` float32 in [0, 1], as the aligner lays it.
+        fixed: Likewise: luma of the RGB image.
+        seen: ``(H, W)`` bool: where the thermal image lies.
+        fused: ``(H, W)`` float32: the two, fused.
+    """
+
+    thermal: np.ndarray
+    fixed: np.ndarray
+    seen: np.ndarray
+    fused: np.ndarray
+
+    @classmethod
+    def of(cls, thermal: np.ndarray, fixed: np.ndarray, seen: np.ndarray) -> Undeformed:
+        """Fuse; arguments as the attributes."""
+        return cls(thermal, fixed, seen, laplacian(thermal, fixed))
+
+
 def qualities(
     aligned: np.ndarray,
-    undeformed: np.ndarray,
-    fixed: np.ndarray,
+    undeformed: Undeformed,
     compared: np.ndarray,
     columns: Sequence[Column],
     names: Mapping[str, str],
@@ -94,19 +115,18 @@ def qualities(
 
     Args:
         aligned: ``(H, W)`` float32 in [0, 1]: the deformed thermal image as the aligner lays it.
-        undeformed: Likewise of the thermal image as recorded.
-        fixed: Likewise: luma of the RGB image.
-        compared: ``(H, W)`` bool; metrics are taken over a rectangle of it.
+        undeformed: As the same aligner lays it.
+        compared: ``(H, W)`` bool; metrics are taken over a rectangle of it in which the undeformed image is seen.
         columns: Metrics of single images.
         names: The record's ``source``, ``frame``, ``aligner`` and ``condition``.
     """
-    where = inner_rectangle(compared)
+    where = inner_rectangle(compared & undeformed.seen)
     if min(part.stop - part.start for part in where) < _LEAST_SIDE:
         return
     # Fused whole and cut afterwards: the border of the cut is no border of the images.
+    mine = laplacian(aligned, undeformed.fixed)
     thermal, visible, mine, best = (
-        to_uint8(image)[where]
-        for image in (undeformed, fixed, laplacian(aligned, fixed), laplacian(undeformed, fixed))
+        to_uint8(image)[where] for image in (undeformed.thermal, undeformed.fixed, mine, undeformed.fused)
     )
     value, reached = (evaluate(thermal, visible, fused, columns) for fused in (mine, best))
     for column in columns:

@@ -159,8 +159,14 @@ class AlignmentEvaluation:
 
     def fused_quality(self, aligner: str, condition: str, metric: str) -> QualitySummary:
         """Return what one metric says of the fused images of deformed pairs, over all of them."""
-        key = (aligner, condition, metric)
-        return QualitySummary.of([r for r in self.quality if (r.aligner, r.condition, r.metric) == key])
+        return QualitySummary.of(self._qualities.get((aligner, condition, metric), []))
+
+    @cached_property
+    def _qualities(self) -> dict[tuple[str, str, str], list[QualityRecord]]:
+        found: dict[tuple[str, str, str], list[QualityRecord]] = {}
+        for record in self.quality:
+            found.setdefault((record.aligner, record.condition, record.metric), []).append(record)
+        return found
 
     @cached_property
     def _summaries(self) -> dict[tuple[str, str], Summary]:
