@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from tiny_recipe import Killed, without_time
 from fusion_ros.alignment.estimate import Estimate
 from fusion_ros.geometry.warp import warp_by_flow
 from fusion_ros.networks.matching_register import Pass
+from training.batch import Batch
 from training.data.pairs import FilePair, MemoryPair, PairImages
 from training.data.variants import Disguised, Registered, Rescaled
 from training.loop import train
@@ -235,6 +237,8 @@ ALL_OF_IT = {
     "noise": 0.1,
     "intensity": 0.5,
     "ema_decay": 0.9,
+    "consistency_weight": 1.0,
+    "again": 0.7,
     "simulate": "translation:4+elastic:2",
     "checkpoint_every": 1,
 }
@@ -334,6 +338,75 @@ def test_each_pass_is_told_what_remains_to_be_found_from_where_it_begins(monkeyp
     assert float(losses["total"]) == pytest.approx(np.sqrt(18.01) + 0.1, rel=1e-4)
 
 
+EVERYWHERE = torch.ones(2, 1, 64, 64)
+RIGHT = torch.tensor([6.0, 0.0]).reshape(1, 2, 1, 1).expand(2, 2, 64, 64)
+"""By how much the infrared image of a batch is off."""
+
+
+def shown(batch: Batch) -> Batch:
+    """The batch, its infrared image shifted by :data:`RIGHT`."""
+    shifted = batch.registered.roll(6, dims=3)
+    return batch._replace(infrared=shifted, flow=RIGHT, inside=EVERYWHERE)
+
+
+def looking(
+    answers: torch.Tensor, asked: list[torch.Tensor]
+) -> Callable[[torch.Tensor, torch.Tensor], list[Pass]]:
+    """Return what takes the place of the network's ``look``: one pass with answers given, whatever it is asked."""
+
+    def look(moving, fixed):
+        asked.append(moving)
+        count = len(moving)
+        flow = answers[:count].expand(count, 2, 8, 8)
+        scores = torch.zeros(count, 81, 8, 8)
+        return [Pass(torch.zeros(count, 81, 16, 16), scores, torch.zeros_like(flow), flow)]
+
+    return look
+
+
+def test_what_is_found_in_both_the_pair_as_it_came_and_deformed_is_right_whatever_the_set_says(monkeypatch):
+    """The set is 4 px off: who finds that in both pairs is far from the label, and holds together all the same."""
+    recipe = recipe_of("matching_register", consistency_weight=1.0, recognition_weight=0.0)
+    batch = shown(next(recipe.stages[0].batches.epoch(1)))
+    own = torch.tensor([0.0, 4.0])
+    for undeformed, distance, consistency in ((own, 4.0, 0.0), (torch.zeros(2), 4.0, 2 * 4.0)):
+        answers = torch.stack([own + torch.tensor([6.0, 0.0])] * 2 + [undeformed] * 2)[:, :, None, None]
+        monkeypatch.setattr(recipe.network, "look", looking(answers, []))
+        losses = recipe.stages[0].losses(batch)
+        assert float(losses["error_px"]) == pytest.approx(distance, abs=2e-3)
+        assert float(losses["consistency"]) == pytest.approx(
+            consistency, abs=0.21
+        )  # an error of nothing counts 0.1
+        assert float(losses["total"]) == pytest.approx(distance + consistency, abs=0.3)
+
+
+def test_what_answers_of_its_own_have_left_is_what_the_register_is_asked_about(monkeypatch):
+    recipe = recipe_of("matching_register", consistency_weight=1.0, recognition_weight=0.0, again=1.0)
+    batch, asked = shown(next(recipe.stages[0].batches.epoch(1))), []
+    right = torch.tensor([6.0, 0.0])
+    answers = torch.stack([right, right, 0 * right, 0 * right])[:, :, None, None]
+    monkeypatch.setattr(recipe.network, "look", looking(answers, asked))
+    monkeypatch.setattr(recipe, "_rounds", lambda: 1)
+    losses = recipe.stages[0].losses(batch)
+    first, second = asked
+    middle = slice(16, -16)
+    torch.testing.assert_close(first, torch.cat([batch.infrared, batch.registered]), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(second[:2, ..., middle], batch.registered[..., middle], atol=1e-4, rtol=0.0)
+    # It says 6 px once more, which are 6 too many.
+    assert float(losses["error_px"]) == pytest.approx(6.0, abs=2e-3)
+
+
+def test_own_answers_go_before_in_their_share_of_the_batches_and_never_in_validation():
+    recipe = recipe_of("matching_register", again=0.6)
+    recipe.network.train()
+    rounds = [recipe._rounds() for _ in range(2000)]
+    assert rounds.count(0) / 2000 == pytest.approx(0.4, abs=0.05)
+    assert rounds.count(1) / 2000 == pytest.approx(0.36, abs=0.05)
+    assert set(rounds) == {0, 1, 2}
+    recipe.network.eval()
+    assert not any(recipe._rounds() for _ in range(20))
+
+
 def test_pictures_show_a_validation_crop_and_the_flow_beside_the_true_one():
     recipe = recipe_of("matching_register", misaligned=True)
     shown = recipe.pictures(recipe.stages[0])
@@ -352,5 +425,6 @@ def test_the_card_says_what_was_done():
     for words in ("translation:4+elastic:2", "at their own size and at 1.25 of it", "50 % of the samples"):
         assert words in notes
     assert "first registered by the structural translation" in notes
+    assert "found in the pair as it came and deformed" in notes and "In 70 % of the batches" in notes
     plain = " ".join(recipe.notes(recipe_of("matching_register").settings))
     assert "seen at their own size; 0 %" in plain and "as their sets have registered them" in plain

@@ -1,13 +1,16 @@
-"""The losses of registers that match: their formulas written plainly, what counts, and what is best."""
+"""The losses of registers that match: their formulas written plainly, what counts, what is best; and flows."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from losses_in_numpy import gradients_agree
 
-from training.losses.matching import displacement_loss, endpoint_loss
+from fusion_ros.alignment import learned
+from fusion_ros.synthetic import fields
+from training.losses.matching import composed, displacement_loss, endpoint_loss, remaining, smoothed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -124,3 +127,46 @@ def test_the_best_logits_leave_the_entropy_of_the_shares(logits, displacement, i
 def test_gradients_are_those_of_the_formulas(logits, displacement, inside):
     assert gradients_agree(lambda x: displacement_loss(x, displacement, inside), logits)
     assert gradients_agree(lambda x: endpoint_loss(x, displacement, inside), 2 * _random(6, 2))
+
+
+# --- flows upon flows ---
+
+
+def _fields(level: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Two smooth flows ``(96, 128, 2)``."""
+    return tuple(fields.elastic((96, 128), level, np.random.default_rng(seed)) for seed in (4, 5))
+
+
+def _tensor(flow: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
+
+
+def test_flows_are_composed_as_the_aligner_does():
+    rest, flow = _fields()
+    found = composed(_tensor(rest), _tensor(flow), 1)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, learned.composed(rest, flow), atol=1e-3)
+
+
+def test_flows_of_a_pitch_are_composed_as_those_of_all_pixels():
+    rest, flow = (_tensor(each) for each in _fields())
+    coarse = composed(*(torch.nn.functional.avg_pool2d(each, 8) for each in (rest, flow)), 8)
+    fine = torch.nn.functional.avg_pool2d(composed(rest, flow, 1), 8)
+    assert (
+        float((coarse - fine)[:, :, 1:-1, 1:-1].norm(dim=1).max()) < 0.15 < float((rest + flow).norm(dim=1).mean())
+    )
+
+
+def test_what_remains_is_what_gives_the_whole_when_composed_with_what_was_found():
+    flow, found = (_tensor(each) for each in _fields(2.0))
+    rest = remaining(flow, found, 1)
+    error = (composed(rest, found, 1) - flow)[:, :, 8:-8, 8:-8].norm(dim=1)
+    careless = (composed(flow - found, found, 1) - flow)[:, :, 8:-8, 8:-8].norm(dim=1)
+    assert error.mean() < 0.02 and error.max() < 0.2 < careless.max()
+    assert torch.equal(remaining(flow, torch.zeros_like(flow), 1), flow)
+
+
+def test_flows_are_smoothed_as_by_opencv():
+    flow = np.random.default_rng(6).normal(size=(24, 30, 2)).astype(np.float32)
+    wanted = cv2.GaussianBlur(flow, (17, 17), 2.5, borderType=cv2.BORDER_REPLICATE)
+    found = smoothed(_tensor(flow), 2.5)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

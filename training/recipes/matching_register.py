@@ -2,7 +2,9 @@
 
 ReCoNet's paper (Huang et al., ECCV 2022, section 2.4) trains its register on random deformations of the infrared
 image; so is this one. What is ours: classification of displacements beside the distance, pairs that are
-registered better than their sets have them, and, for a beginning, pairs that are easy.
+registered better than their sets have them, and, for a beginning, pairs that are easy. And, since no set is
+registered to the pixel: in the same pair as it came and deformed the register has to find the same places,
+whatever the set says, which is also what is measured of it (:mod:`fusion_ros.evaluation.registration.measure`).
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusion_ros.alignment.estimate import Estimator
-from fusion_ros.alignment.learned import LearnedEstimator
+from fusion_ros.alignment.learned import LearnedEstimator, LearnedSettings
 from fusion_ros.alignment.structural import StructuralEstimator
 from fusion_ros.engines import EngineSettings, open_engine
 from fusion_ros.errors import SettingsError
 from fusion_ros.imaging.flow_picture import flow_picture
 from fusion_ros.networks import FusionNetwork, MatchingRegister, MatchingRegisterSettings
+from fusion_ros.networks.flow import warp
 from fusion_ros.settings import setting
 from fusion_ros.weights import load_network
 
@@ -33,7 +36,7 @@ from ..data.pairs import Pair, Split
 from ..data.reading import in_threads
 from ..data.sampler import FITS
 from ..data.variants import Disguised, Registered, Rescaled
-from ..losses.matching import displacement_loss, endpoint_loss
+from ..losses.matching import composed, displacement_loss, endpoint_loss, remaining, smoothed
 from ..recipe import Losses, Stage
 from ..schedules import SCHEDULES
 from .networks import begin_with
@@ -44,6 +47,8 @@ __all__ = ["MatchingRegisterRecipe", "MatchingRegisterTraining"]
 
 _DESCRIBED, _DECIDED = 4, 8  # px: pitch of the network's descriptors, and of its flow
 _ALL_OF_IT = 0.99
+_SIGMA = LearnedSettings().smoothing_px / _DECIDED  # of the flow's values
+_ONCE = 0.6  # how often one answer of its own goes before; else two
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,16 @@ class MatchingRegisterTraining(TrainingSettings):
     """Settings of the register's training."""
 
     simulate: str = setting(
-        "translation:8 + affine:8 + perspective:8 + elastic:5 + mixed:8",
+        "translation:8 + affine:8 + perspective:8 + elastic:5 + elastic:5 + mixed:8",
         "Misalignment given to the infrared image; of several joined by +, each sample gets one.",
     )
     learning_rate: float = setting(2e-3, "Adam's learning rate at the start.", bounds=(1e-8, 1.0))
     schedule: str = setting("cosine", "How the learning rate goes on.", choices=SCHEDULES)
     epochs: int = setting(100, "Passes of pairs_per_epoch samples.", bounds=(1, None))
     pairs_per_epoch: int = setting(1200, "Crops drawn for an epoch; 0 takes one of every pair.", bounds=(0, None))
-    crop: int = setting(144, "Side of the square training crops, a multiple of 8.", unit="px", bounds=(64, None))
+    crop: int = setting(192, "Side of the square training crops, a multiple of 8.", unit="px", bounds=(64, None))
     fit: str = setting("crop", "How an image becomes a square.", choices=FITS)
-    batch: int = setting(6, "Crops in a batch, of all processes together.", bounds=(1, None))
+    batch: int = setting(4, "Crops in a batch, of all processes together.", bounds=(1, None))
     intensity: float = setting(0.5, "Strength of random changes of gamma, contrast and brightness.", bounds=(0, 1))
     ema_decay: float = setting(
         0.998,
@@ -86,7 +91,19 @@ class MatchingRegisterTraining(TrainingSettings):
         0.5, "Share of the samples that are one image in two guises, which are easy.", bounds=(0, 0.9)
     )
     recognition_weight: float = setting(
-        0.5, "Weight of recognising the displacement, beside the distance in pixels.", bounds=(0, None)
+        0.3, "Weight of recognising the displacement, beside the distance in pixels.", bounds=(0, None)
+    )
+    consistency_weight: float = setting(
+        3.0,
+        "Weight of finding the same places in the pair as it came and deformed, beside the distance, for which "
+        "the set is right; 0 is off, and takes half the time.",
+        bounds=(0, None),
+    )
+    again: float = setting(
+        0.6,
+        "Share of the batches in which the register is asked about what answers of its own have left, as it is in "
+        "use; 0 is off.",
+        bounds=(0, 1),
     )
     metric_pairs: int = setting(
         0, "Validation pairs that are fused whole and measured; a register fuses none.", bounds=(0, None)
@@ -139,27 +156,60 @@ class MatchingRegisterRecipe(PairRecipe):
             yield Disguised(real[number * len(real) // count], of_visible=number % 2 == 0)
 
     def _losses(self, batch: Batch) -> Losses:
-        passes = self.network.look(self._noisy(batch.infrared), self._noisy(batch.visible))
-        return self._judged(passes, batch)
+        moving, fixed = self._noisy(batch.infrared), self._noisy(batch.visible)
+        if self.settings.consistency_weight:
+            moving, fixed = torch.cat([moving, self._noisy(batch.registered)]), torch.cat([fixed, fixed])
+        rounds = self._rounds()
+        found = self._found(moving, fixed, rounds)
+        if rounds:
+            moving = _moved(moving, found)
+        return self._judged(self.network.look(moving, fixed), found, batch)
 
-    def _judged(self, passes: list[Any], batch: Batch) -> Losses:
-        flow = F.avg_pool2d(batch.flow, _DECIDED)
-        inside = _wholly(batch.inside, _DECIDED)
+    def _rounds(self) -> int:
+        """How often the register is asked before it is asked to learn."""
+        if not self.network.training or torch.rand(()) >= self.settings.again:
+            return 0
+        return 1 if torch.rand(()) < _ONCE else 2
+
+    @torch.no_grad()
+    def _found(self, moving: Tensor, fixed: Tensor, rounds: int) -> Tensor:
+        """Return the flow ``(B, 2, h, w)`` that so many answers come to, added as in use."""
+        height, width = (side // _DECIDED for side in fixed.shape[-2:])
+        found = fixed.new_zeros(len(fixed), 2, height, width)
+        for _ in range(rounds):
+            answer = self.network.look(_moved(moving, found), fixed)[-1].flow
+            found = composed(smoothed(answer, _SIGMA), found, _DECIDED)
+        return found
+
+    def _judged(self, passes: list[Any], found: Tensor, batch: Batch) -> Losses:
+        flow, inside = F.avg_pool2d(batch.flow, _DECIDED), _wholly(batch.inside, _DECIDED)
         finer_flow, finer_inside = F.avg_pool2d(batch.flow, _DESCRIBED), _wholly(batch.inside, _DESCRIBED)
-        distance = recognition = torch.zeros((), device=flow.device)
+        deformed, undeformed = slice(len(flow)), slice(len(flow), None)
+        rest = remaining(flow, found[deformed], _DECIDED)
+        finer_rest = remaining(finer_flow, _finer(found[deformed]), _DESCRIBED)
+        distance = recognition = consistency = torch.zeros((), device=flow.device)
         for look in passes:
-            begun = F.interpolate(look.before, scale_factor=_DECIDED / _DESCRIBED, mode="bilinear")
-            distance = distance + endpoint_loss(look.flow, flow, inside)
+            before, whole = look.before[deformed], composed(look.flow, found, _DECIDED)
+            distance = distance + endpoint_loss(whole[deformed], flow, inside)
             recognition = (
                 recognition
-                + displacement_loss(look.logits, (flow - look.before) / _DESCRIBED, inside)
-                + displacement_loss(look.comparison, (finer_flow - begun) / _DESCRIBED, finer_inside)
+                + displacement_loss(look.logits[deformed], (rest - before) / _DESCRIBED, inside)
+                + displacement_loss(
+                    look.comparison[deformed], (finer_rest - _finer(before)) / _DESCRIBED, finer_inside
+                )
             )
+            if self.settings.consistency_weight:
+                # As it is, and as it is added when in use: what wanders from place to place is lost in smoothing.
+                for field in (whole, composed(smoothed(look.flow, _SIGMA), found, _DECIDED)):
+                    wanted = composed(field[undeformed], flow, _DECIDED)
+                    consistency = consistency + endpoint_loss(field[deformed], wanted, inside)
         with torch.no_grad():
-            error = endpoint_loss(passes[-1].flow, flow, inside)
+            error = endpoint_loss(whole[deformed], flow, inside)
             moved = endpoint_loss(torch.zeros_like(flow), flow, inside)
-        total = distance + self.settings.recognition_weight * recognition
-        return {"total": total, "recognition": recognition, "error_px": error, "moved_px": moved}
+        weights = self.settings
+        total = distance + weights.recognition_weight * recognition + weights.consistency_weight * consistency
+        losses = {"total": total, "recognition": recognition, "error_px": error, "moved_px": moved}
+        return losses | ({"consistency": consistency} if weights.consistency_weight else {})
 
     def _noisy(self, images: Tensor) -> Tensor:
         if not self.settings.noise or not self.network.training:
@@ -200,6 +250,7 @@ class MatchingRegisterRecipe(PairRecipe):
             *([f"Begun with the weights of {s.start}."] if s.start else []),
             f"Loss of each pass: distance in pixels, and {s.recognition_weight:g} x the cross-entropies of the "
             "displacement, after deciding and of the comparison itself.",
+            *_described_more(s),
             described_training(s, "ReCoNet's register: 0.001, 300 epochs"),
             f"An epoch is {s.pairs_per_epoch} crops.",
         )
@@ -239,6 +290,27 @@ def _described_registration(settings: MatchingRegisterTraining) -> str:
         f"Pairs are first registered {teacher}by the structural translation, where that is sure; else as their "
         "set has them."
     )
+
+
+def _described_more(settings: MatchingRegisterTraining) -> Iterator[str]:
+    """Say for a model card what else is asked of the register."""
+    if weight := settings.consistency_weight:
+        yield (
+            f"{weight:g} x the distance between what is found in the pair as it came and deformed, as it is and "
+            "smoothed: the set's own registration has no part in it."
+        )
+    if share := settings.again:
+        yield f"In {100 * share:.0f} % of the batches one or two of its own answers have been applied before."
+
+
+def _moved(images: Tensor, flow: Tensor) -> Tensor:
+    """Return images ``(B, 1, h, w)``, moved by flows of the pitch of deciding."""
+    return warp(images, F.interpolate(flow, scale_factor=float(_DECIDED), mode="bilinear"), "replicate")
+
+
+def _finer(flow: Tensor) -> Tensor:
+    """Return flows of the pitch of deciding at that of describing."""
+    return F.interpolate(flow, scale_factor=_DECIDED / _DESCRIBED, mode="bilinear")
 
 
 def _wholly(inside: Tensor, pitch: int) -> Tensor:
