@@ -59,11 +59,11 @@ class LearnedSettings(Settings):
         choices=tuple(MOTION_MODELS),
     )
     motion_rounds: int = setting(
-        4,
+        3,
         "How often that is done, from an unknown beginning; all but the last time at half the size.",
         bounds=(0, 20),
     )
-    local_rounds: int = setting(3, "How often the field itself is added.", bounds=(0, 20))
+    local_rounds: int = setting(4, "How often the field itself is added.", bounds=(0, 20))
     smoothing_px: float = setting(
         20.0,
         "Deviation of the Gaussian that smooths the field, in pixels of the network's image.",

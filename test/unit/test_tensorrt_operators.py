@@ -16,7 +16,13 @@ SIZE = (48, 64)
 SMALL = {
     "fused_features": {"channels": 4},
     "lrrnet_tracking": {"channels": 4, "hidden": 4, "blocks": 1},
-    "matching_register": {"radius": 1, "describing_width": 8, "deciding_width": 8},
+    "matching_register": {
+        "radius": 1,
+        "describing_width": 8,
+        "deciding_width": 8,
+        "around_width": 8,
+        "afar_width": 8,
+    },
     "reconet": {"width": 4, "recurrences": 1, "squarings": 2},
     "reconet_fuser": {"width": 4, "recurrences": 1},
     "reconet_fuser_v1": {"width": 4, "recurrences": 1},

@@ -63,6 +63,7 @@ def displacement_loss(logits: Tensor, displacement: Tensor, inside: Tensor) -> T
     return (total * reached).sum() / reached.sum().clamp(min=1)
 
 
+@full_precision
 def composed(rest: Tensor, flow: Tensor, pitch: int) -> Tensor:
     """Return the flow that does what ``flow`` does and then ``rest``: ``rest(p) + flow(p + rest(p))``.
 
@@ -76,6 +77,7 @@ def composed(rest: Tensor, flow: Tensor, pitch: int) -> Tensor:
     return rest + warp(flow, rest / pitch, "replicate")
 
 
+@full_precision
 def remaining(flow: Tensor, found: Tensor, pitch: int) -> Tensor:
     """Return what remains of a flow when ``found`` has been applied: what, composed with it, gives the flow.
 
@@ -89,6 +91,7 @@ def remaining(flow: Tensor, found: Tensor, pitch: int) -> Tensor:
     return flow - warp(found, (flow - found) / pitch, "replicate")
 
 
+@full_precision
 def smoothed(flow: Tensor, sigma: float) -> Tensor:
     """Return flows ``(B, 2, h, w)`` under a Gaussian of ``sigma`` values; beyond the border they are as there."""
     reach = math.ceil(3 * sigma)
