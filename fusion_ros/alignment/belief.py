@@ -106,7 +106,8 @@ def _doubt(
         return _nothing_found(np.ones(size, bool) if valid is None else valid, search_px)
     if estimate.confidence < gate:
         return f"confidence {estimate.confidence:.2f} is below the gate of {gate:g}"
-    largest = float(np.abs(estimate.flow).max())
+    # Where the camera sees nothing the field only goes on from where it does.
+    largest = float(np.abs(estimate.flow if valid is None else estimate.flow[valid]).max(initial=0.0))
     if largest > 2 * search_px:
         return f"it moves by {largest:.0f} px, more than twice search_px ({search_px:g})"
     if _strain(estimate.flow) > _STRETCH:

@@ -85,6 +85,16 @@ def test_what_the_moving_camera_does_not_see_is_no_evidence():
     assert _judge(_flow(6.0, 0.0), beyond, fixed, valid=valid) is Verdict.NEEDLESS
 
 
+def test_how_far_a_field_goes_where_the_moving_camera_sees_nothing_does_not_count():
+    moving, fixed = _scene(6.0, 0.0, is_thermal=True), _scene()
+    valid = np.ones(SIZE, bool)
+    valid[:, 240:] = False
+    flow = _flow(6.0, 0.0)
+    flow[:, 240:, 0] += np.minimum(0.45 * np.arange(80), 34.0)  # goes on steeply there, to 40 px
+    assert _judge(flow, moving, fixed, valid=valid) is Verdict.BELIEVED
+    assert _judge(flow, moving, fixed) is Verdict.DOUBTED
+
+
 def test_an_aligned_pair_stays_as_it_is_where_the_estimator_is_wrong_and_sure():
     """Rendered pairs whose parallax was taken away exactly: heat and colour have their edges in other places."""
     align = FineAligner(StructuralEstimator(), FineSettings())
