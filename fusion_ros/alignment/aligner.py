@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..frame import FramePair, Sensor
@@ -27,6 +28,7 @@ __all__ = ["Aligner", "AlignmentSettings", "Placed", "structural_estimator"]
 Size = tuple[int, int]
 _FEW = 16
 _ANY: Mapping[str, Size] = MappingProxyType({})
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 _WHOLE = 0.999  # of the weight of an interpolated pixel that has to be seen
 
 
@@ -243,9 +245,10 @@ class Aligner:
         return Placed(rgb, thermal, valid)
 
     def _moved(self, coarse: Aligned, flow: np.ndarray) -> Aligned:
+        interpolation = self.settings.fine.interpolation
         maps = self._maps.get(_flow_maps, flow)
-        valid = self._seen.get(_still_seen, maps, coarse.valid)
-        pixels = remap(coarse.pixels, maps)
+        valid = self._seen.get(_still_seen, maps, coarse.valid, interpolation)
+        pixels = remap(coarse.pixels, maps, interpolation=interpolation)
         if valid is not None and coarse.valid is not None:
             pixels[~valid] = 0  # at the border of what is seen, interpolation has mixed in the nothing beyond
         return Aligned(pixels, valid)
@@ -275,9 +278,11 @@ def _flow_maps(flow: np.ndarray) -> WarpMaps:
     return position_maps(np.dstack(flow_positions(flow)), flow.shape[:2])
 
 
-def _still_seen(maps: WarpMaps, valid: np.ndarray | None) -> np.ndarray | None:
+def _still_seen(maps: WarpMaps, valid: np.ndarray | None, interpolation: str) -> np.ndarray | None:
     """Return where an image of which ``valid`` is seen is seen after ``maps``; None where everywhere."""
     seen = maps.valid
     if valid is not None:
+        if interpolation == "bicubic":  # which looks a pixel farther
+            valid = cv2.erode(valid.astype(np.uint8), _NEIGHBOURS, borderValue=1)
         seen = remap(valid.astype(np.float32), maps) > _WHOLE
     return None if seen.all() else seen

@@ -129,14 +129,29 @@ def test_the_estimator_sees_two_images_in_unit_range_on_the_output_grid(referenc
     np.testing.assert_allclose(visible, grey / 255, atol=0.01)
 
 
-def test_at_the_border_of_what_a_camera_sees_no_count_is_mixed_with_nothing():
+@pytest.mark.parametrize(
+    ("interpolation", "first", "overshoot"), [("bilinear", (17, 19), 0), ("bicubic", (18, 20), 400)]
+)
+def test_at_the_border_of_what_a_camera_sees_no_count_is_mixed_with_nothing(interpolation, first, overshoot):
     shift = [1.0, 0, 20.0, 0, 1, 0, 0, 0, 1]  # thermal covers all but the left 20 columns
-    pipeline = _pipeline(Known((2.5, 0)), alignment__mode="homography", alignment__homography=shift)
+    settings = {"alignment__mode": "homography", "alignment__homography": shift}
+    pipeline = _pipeline(Known((2.5, 0)), **settings, alignment__fine__interpolation=interpolation)
     result = pipeline(pair((2.5 - 20.0, 0)), with_image=False, with_aligned_thermal=True)
     assert result.alignment.state is State.MEASURED
     counts = result.aligned_thermal
-    assert counts[counts > 0].min() >= 20_000
-    assert 17 <= np.flatnonzero(counts[60])[0] <= 19
+    assert counts[counts > 0].min() >= 20_000 - overshoot  # of 4,000 that the scene spans
+    assert first[0] <= np.flatnonzero(counts[60])[0] <= first[1]
+
+
+def test_what_is_moved_by_a_part_of_a_pixel_stays_as_sharp_as_it_came():
+    inner = np.s_[4:-4, 4:-4]
+    wanted = pair().thermal.pixels[inner].astype(float)
+    off = {}
+    for interpolation in ("bilinear", "bicubic"):
+        pipeline = _pipeline(Known((2.5, 1.5)), alignment__fine__interpolation=interpolation)
+        counts = pipeline(pair((2.5, 1.5)), with_image=False, with_aligned_thermal=True).aligned_thermal
+        off[interpolation] = np.sqrt(np.mean((counts[inner] - wanted) ** 2))
+    assert off["bicubic"] < 0.8 * off["bilinear"]
 
 
 def test_where_the_thermal_image_is_the_reference_the_colour_image_is_moved():

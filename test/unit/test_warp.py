@@ -8,6 +8,7 @@ import pytest
 
 from fusion_ros.errors import CalibrationError, ImageError
 from fusion_ros.geometry.warp import (
+    INTERPOLATIONS,
     area_scale,
     as_homography,
     homography_maps,
@@ -106,12 +107,13 @@ def test_a_warp_agrees_with_opencv_and_with_the_definition(homography, dtype):
     np.testing.assert_allclose(maps.source_y[seen], points[seen][:, 1], atol=1e-4)
 
 
-def test_the_mask_tells_where_the_source_reaches_and_nothing_else_shows():
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_the_mask_tells_where_the_source_reaches_and_nothing_else_shows(interpolation):
     maps = homography_maps(PERSPECTIVE, (40, 60), (140, 160))
     x, y = np.moveaxis(source_points(PERSPECTIVE, (140, 160)), -1, 0)
     expected = (abs(x - 29.5) <= 30) & (abs(y - 19.5) <= 20)
     np.testing.assert_array_equal(maps.valid, expected)
-    warped = remap(np.full((40, 60), 21000, np.uint16), maps, border_value=7)
+    warped = remap(np.full((40, 60), 21000, np.uint16), maps, border_value=7, interpolation=interpolation)
     assert (warped[expected] == 21000).all()  # no dark rim: counts are not mixed with the border
     assert (warped[~expected] == 7).all()
     assert 0.2 < expected.mean() < 0.9
@@ -173,6 +175,17 @@ def test_a_constant_flow_moves_a_ramp_by_fractions_of_a_pixel():
     flow = np.broadcast_to(np.array([1.25, -0.5]), (20, 30, 2))
     moved = warp_by_flow(image, flow)[2:-2, 2:-2]
     np.testing.assert_allclose(moved, image[2:-2, 2:-2] + 64 * 1.25 - 32 * 0.5, atol=1e-3)
+
+
+def test_half_a_pixel_on_a_wave_keeps_its_height_under_bicubic_sampling():
+    x = np.arange(64)
+    wave = np.tile(np.sin(2 * np.pi * x / 8), (8, 1)).astype(np.float32)
+    flow = np.broadcast_to(np.array([0.5, 0.0]), (8, 64, 2))
+    exact = np.sin(2 * np.pi * (x + 0.5) / 8)
+    for interpolation, off in (("bilinear", 1 - np.cos(np.pi / 8)), ("bicubic", 0.025)):
+        moved = warp_by_flow(wave, flow, interpolation)[:, 4:-4]
+        height = np.abs(moved - exact[4:-4]).max() / np.abs(exact).max()
+        assert height == pytest.approx(off, abs=0.005)
 
 
 def test_resize_averages_where_it_shrinks_and_hands_back_an_image_of_that_size():

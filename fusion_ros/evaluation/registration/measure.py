@@ -196,7 +196,8 @@ def measure_pair(
             known = known_part_error(case, answer.flow, first.flow)
             yield _record(images, aligner, case, answer, known, _is_believed(case, answer))
         if columns:
-            undeformed = Undeformed.of(moved, plain.fixed, _seen_at(first.flow, valid))
+            laid = _laid(plain.moving, first.flow)
+            undeformed = Undeformed.of(laid, plain.fixed, _seen_at(first.flow, valid))
             flows = [answer.flow for answer in answers]
             yield from _quality_records(images, aligner.name, cases, flows, undeformed, columns)
         for case, answer in zip([plain, plain, *cases], [first, again, *answers], strict=True):
@@ -214,7 +215,7 @@ def _quality_records(
 ) -> Iterator[QualityRecord]:
     names = {"source": images.source, "frame": images.frame, "aligner": aligner}
     for case, flow in zip(cases, flows, strict=True):
-        aligned = warp_by_flow(case.moving, flow)
+        aligned = _laid(case.moving, flow)
         yield from qualities(aligned, undeformed, case.compared, columns, {**names, "condition": case.condition})
 
 
@@ -274,6 +275,11 @@ def _mean_length(flow: np.ndarray, where: np.ndarray) -> float:
     if not where.any():
         return float("nan")
     return float(np.hypot(flow[..., 0], flow[..., 1])[where].mean(dtype=np.float64))
+
+
+def _laid(moving: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Return an image moved by a flow as it is for use."""
+    return warp_by_flow(moving, flow, _USUAL.interpolation).clip(0.0, 1.0)
 
 
 def _seen_at(flow: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
