@@ -38,7 +38,7 @@ examples:
   python -m training didfuse --data folders=my/ir,my/vis --run runs/mine --epochs 60
 
   # on two GPUs
-  torchrun --nproc-per-node 2 -m training rfvif --data kaist=/data/kaist --device cuda
+  torchrun --nproc-per-node 2 -m -- training rfvif --data kaist=/data/kaist --device cuda
 
   # go on after an interruption; look at the curves; publish
   python -m training lrrnet --resume runs/lrrnet

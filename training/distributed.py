@@ -1,4 +1,4 @@
-"""Training in several processes, one for each GPU, say: ``torchrun --nproc-per-node 2 -m training ...``.
+"""Training in several processes, one for each GPU, say: ``torchrun --nproc-per-node 2 -m -- training ...``.
 
 Each process runs the same loop on its share of every batch. Gradients are averaged by
 ``DistributedDataParallel``, so where a loss is a mean over the batch and the shares are equal, the weights are
