@@ -172,13 +172,14 @@ def _flow(
 ) -> np.ndarray:
     """Where the other camera sees what ``sensor`` sees."""
     view, other, picture = views[sensor], views[sensor.other].camera, pictures[sensor]
-    with np.errstate(divide="ignore"):
+    # The sky is infinitely far away: where it is seen, positions are no numbers, and nothing is seen in the end.
+    with np.errstate(divide="ignore", invalid="ignore"):
         points = view.rays / picture.inverse_depth[..., None].astype(np.float64)
-    world_from_camera = np.linalg.inv(poses[sensor])
-    world = points @ world_from_camera[:3, :3].T + world_from_camera[:3, 3]
-    if times_s[sensor] != times_s[sensor.other]:
-        world += _displacements(actors, times_s[sensor], times_s[sensor.other])[picture.targets]
-    points = world @ poses[sensor.other][:3, :3].T + poses[sensor.other][:3, 3]
+        world_from_camera = np.linalg.inv(poses[sensor])
+        world = points @ world_from_camera[:3, :3].T + world_from_camera[:3, 3]
+        if times_s[sensor] != times_s[sensor.other]:
+            world += _displacements(actors, times_s[sensor], times_s[sensor.other])[picture.targets]
+        points = world @ poses[sensor.other][:3, :3].T + poses[sensor.other][:3, 3]
     pixels = other.project(points)
     seen = _is_seen(pixels, points[..., 2], pictures[sensor.other].inverse_depth)
     return np.where(seen[..., None], pixels, np.nan).astype(np.float32)
