@@ -44,11 +44,19 @@ class MatchingRegisterSettings(Settings):
     width: int = setting(32, "Channels of the first convolution.", bounds=(1, 512))
     describing_width: int = setting(48, "Channels while describing.", bounds=(1, 512))
     descriptor: int = setting(32, "Channels of a descriptor.", bounds=(1, 512))
-    deciding_width: int = setting(64, "Channels while deciding.", bounds=(1, 512))
-    around_width: int = setting(
-        96, "Channels while looking around, at half the pitch of deciding.", bounds=(1, 512)
+    describing_around_width: int = setting(
+        48, "Channels while looking around to describe, at half the pitch of describing.", bounds=(1, 512)
     )
-    afar_width: int = setting(128, "Channels while looking afar, at a quarter of it.", bounds=(1, 512))
+    describing_afar_width: int = setting(
+        96, "Channels while looking afar to describe, at a quarter of it.", bounds=(1, 512)
+    )
+    deciding_width: int = setting(64, "Channels while deciding.", bounds=(1, 512))
+    deciding_around_width: int = setting(
+        96, "Channels while looking around to decide, at half the pitch of deciding.", bounds=(1, 512)
+    )
+    deciding_afar_width: int = setting(
+        128, "Channels while looking afar to decide, at a quarter of it.", bounds=(1, 512)
+    )
     radius: int = setting(
         4, "Largest displacement that one pass finds along each axis, in steps of 4 px.", bounds=(1, 8)
     )
@@ -72,7 +80,7 @@ class Pass(NamedTuple):
 
 
 class MatchingRegister(FusionNetwork):
-    """Describe, compare, decide; 1,485,891 parameters. Moving and fixed image may be of either kind."""
+    """Describe, compare, decide; 1,994,067 parameters. Moving and fixed image may be of either kind."""
 
     spec = NetworkSpec(
         name="matching_register",
@@ -99,6 +107,7 @@ class MatchingRegister(FusionNetwork):
             nn.Conv2d(chosen.width, chosen.describing_width, 3, stride=2, padding=1),
             nn.ReLU(),
             *(_Residual(chosen.describing_width, dilation) for dilation in (1, 2, 4, 1)),
+            _Surroundings(chosen.describing_width, chosen.describing_around_width, chosen.describing_afar_width),
             nn.Conv2d(chosen.describing_width, chosen.descriptor, 1),
         )
         # How much the learned and the fixed descriptors count, as logarithms.
@@ -113,7 +122,8 @@ class MatchingRegister(FusionNetwork):
             nn.Conv2d(count, chosen.deciding_width, 3, stride=2, padding=1),
             nn.ReLU(),
             *(_Residual(chosen.deciding_width, dilation) for dilation in (1, 2, 4, 1)),
-            _Surroundings(chosen.deciding_width, chosen.around_width, chosen.afar_width),
+            _Surroundings(chosen.deciding_width, chosen.deciding_around_width, chosen.deciding_afar_width),
+            _Residual(chosen.deciding_width, 1),
             nn.Conv2d(chosen.deciding_width, count, 1),
         )
         with torch.no_grad():
@@ -215,7 +225,7 @@ class _Residual(nn.Module):
 
 
 class _Surroundings(nn.Module):
-    """What is seen around a place, up to some 300 px from it: what a wall or a road says itself is nothing.
+    """What is seen around a place, up to some 40 places from it: what a wall or a road says itself is nothing.
 
     Two halvings down and two doublings up, as in a U-Net (Ronneberger et al., MICCAI 2015), but what comes up is
     added.
@@ -230,7 +240,6 @@ class _Surroundings(nn.Module):
         self.from_afar = nn.Conv2d(afar, around, 1)
         self.together = nn.Sequential(_Residual(around, 1), _Residual(around, 2))
         self.from_around = nn.Conv2d(around, channels, 1)
-        self.last = _Residual(channels, 1)
 
     def forward(self, data: Tensor) -> Tensor:
         """Return ``(B, C, H, W)`` of the same."""
@@ -241,7 +250,7 @@ class _Surroundings(nn.Module):
         afar = F.interpolate(self.from_afar(afar), size=around.shape[2:], mode="bilinear")
         around = self.together(F.relu(around + afar))
         around = F.interpolate(self.from_around(around), size=wider.shape[2:], mode="bilinear")
-        return self.last(F.relu(data + around[:, :, 2:-2, 2:-2]))
+        return F.relu(data + around[:, :, 2:-2, 2:-2])
 
 
 def _skewed(rows: Tensor, axis: int, step: int) -> Tensor:

@@ -150,6 +150,6 @@ def test_some_steps_of_training_lower_the_error():
 
 
 def test_it_is_as_large_as_it_says_whatever_the_number_of_passes():
-    assert count_parameters(register()) == count_parameters(register(passes=3)) == 1_485_891
+    assert count_parameters(register()) == count_parameters(register(passes=3)) == 1_994_067
     with pytest.raises(SettingsError, match="passes"):
         MatchingRegisterSettings(passes=0)

@@ -131,6 +131,8 @@ class MatchingRegisterRecipe(PairRecipe):
         if settings.register_first:
             split = _registered(split, settings.teacher)
         super().__init__(settings, split)
+        # Convolutions of bfloat16 take half the time this way, those of float32 a little less of it.
+        self.network.to(memory_format=torch.channels_last)
 
     @classmethod
     def build_network(cls, settings: Any) -> FusionNetwork:
